@@ -1,0 +1,1 @@
+//! The agent without sockets: endpoints, resolved policy, what the host must enforce.

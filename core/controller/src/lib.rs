@@ -1,0 +1,1 @@
+//! The controller without sockets: commits, compilation, peers, revisions.

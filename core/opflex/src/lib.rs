@@ -1,0 +1,1 @@
+//! OpFlex without sockets: frames, messages, sessions, registry, object database.

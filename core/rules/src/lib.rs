@@ -1,0 +1,22 @@
+//! The compiled rule table: class ids, rules, verdicts and what a host must enforce.
+//!
+//! This is the waist of the compiler. The controller's policy front lowers the managed-object tree
+//! into a [`Table`]; OpFlex carries each host its slice; the agent joins that slice with endpoint
+//! locations into a [`Desired`]; a data plane enforces `Desired` and nothing else.
+//!
+//! Nothing here knows an EPG, a contract or a class of the ACI model: groups are numbers, and the
+//! names that come along (`Arc<str>`) are opaque labels for the people who read a verdict.
+
+mod desired;
+mod id;
+mod packet;
+mod reason;
+mod rule;
+mod table;
+
+pub use desired::{Desired, Endpoint, EndpointId, Local, Remote};
+pub use id::{BdId, ClassId, GroupId, Mac, ParseIdError, Revision, RuleId, RuleSetId, ScopeId};
+pub use packet::{EtherType, Packet, TcpFlags, proto};
+pub use reason::{Kind, Reason};
+pub use rule::{Action, EtherMatch, IcmpMatch, Match, Origin, PortRange, Rule, RuleSet, TcpMatch};
+pub use table::{BridgeDomain, Gateway, Group, GroupKey, PairKey, Table, Verdict, Vrf};

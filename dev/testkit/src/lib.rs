@@ -1,0 +1,1 @@
+//! What tests share: hosts in namespaces, probes, deadlines with dumps.

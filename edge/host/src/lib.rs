@@ -1,0 +1,1 @@
+//! The host: namespaces, links, tunnels, the sandbox.

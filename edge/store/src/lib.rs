@@ -1,0 +1,1 @@
+//! Where committed objects are kept: memory or a redb file.
