@@ -1,2 +1,53 @@
-//! Application-centric infrastructure for Linux: controller, agent and client in one binary.
-fn main() {}
+//! Selvage: application-centric infrastructure for Linux, in one binary.
+//!
+//! Shells only: each module turns the outside (arguments, sockets, signals) into inputs of a core
+//! crate and its outputs into effects.
+
+mod agent;
+mod client;
+mod controller;
+mod exit;
+mod lab;
+mod run;
+
+use clap::{Parser, Subcommand};
+
+use crate::exit::Failure;
+
+/// Application-centric infrastructure for Linux: groups, contracts, and their enforcement at the
+/// edge of every host.
+#[derive(Parser)]
+#[command(name = "selvage", version, max_term_width = 100, after_help = exit::HELP)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Run the controller: the policy tree, its REST API, and OpFlex towards the hosts
+    Controller(controller::Args),
+    /// Run the agent of this host: enforces policy at the edge of every workload
+    Agent(agent::Args),
+    /// Make a lab on this machine: hosts in namespaces, a controller, an agent on each host
+    Up(lab::Args),
+    /// Start a command in a sandbox, as an endpoint of a group
+    Run(run::Args),
+    #[command(flatten)]
+    Client(client::Verb),
+}
+
+fn main() -> std::process::ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return exit::usage(&error),
+    };
+    let result: Result<(), Failure> = match cli.verb {
+        Verb::Controller(args) => controller::run(args),
+        Verb::Agent(args) => agent::run(args),
+        Verb::Up(args) => lab::run(args),
+        Verb::Run(args) => run::run(args),
+        Verb::Client(verb) => client::run(verb),
+    };
+    exit::report(result)
+}
