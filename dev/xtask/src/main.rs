@@ -1,6 +1,8 @@
 //! Development tasks: code generation, dependency arrows, tidiness.
 
+mod deps;
 mod reasons;
+mod tidy;
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -14,7 +16,9 @@ fn main() -> Result<()> {
     match task.as_str() {
         "codegen" => outputs(&root)?.iter().try_for_each(|(path, text)| write(path, text)),
         "codegen-check" => outputs(&root)?.iter().try_for_each(|(path, text)| check(path, text)),
-        _ => bail!("usage: cargo xtask codegen | codegen-check"),
+        "check-deps" => deps::check(&root),
+        "tidy" => tidy::check(&root),
+        _ => bail!("usage: cargo xtask codegen | codegen-check | check-deps | tidy"),
     }
 }
 
