@@ -1,0 +1,220 @@
+//! What the agent asks of a data plane, whichever enforces: eBPF or Open vSwitch.
+//!
+//! Opening one is each plane's own affair, since it needs what only that plane knows (pin
+//! directories, a bridge, the tunnel device). From then on the agent speaks through [`Datapath`],
+//! from one thread. Drops come by a [`DropSource`], which lives in another thread.
+//!
+//! A plane is *fail static*: when the program that opened it ends, by whatever way, everything that
+//! was applied stays in force, and opening the plane again finds it ([`Datapath::installed`]).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use selvage_rules::{BdId, ClassId, Desired, Mac, Packet, Reason, Revision, RuleId, ScopeId};
+use serde::{Deserialize, Serialize};
+
+/// Enforces what a host must enforce.
+pub trait Datapath: Send {
+    /// Which plane this is, as users read it: `ebpf` or `ovs`.
+    fn name(&self) -> &'static str;
+
+    /// Takes hold of a port. From the return of this call nothing passes through it in either
+    /// direction (quarantine) until a [`Desired`] names it with an endpoint. Called while the link
+    /// is down. A port that is already held stays as it is: no packet is lost by asking again.
+    fn attach_port(&mut self, port: &Port) -> Result<(), PlaneError>;
+
+    /// Lets go of a port, and of the connections of its endpoint. A port that is not held, or whose
+    /// link has vanished, is no error.
+    fn detach_port(&mut self, port: &Port) -> Result<(), PlaneError>;
+
+    /// Makes `desired` what is enforced. Either all of it is in force on return, or the call failed
+    /// and what was in force before still is; a packet in flight sees the one or the other. The cost
+    /// follows what changed. Safe to call with what is already in force.
+    fn apply(&mut self, desired: &Desired) -> Result<Applied, PlaneError>;
+
+    /// What an earlier run left in force.
+    fn installed(&mut self) -> Result<Installed, PlaneError>;
+
+    /// What was counted since the plane was first made.
+    fn counters(&mut self) -> Result<Counters, PlaneError>;
+
+    /// The stream of drop events. There is one; asking a second time is an error.
+    fn drops(&mut self) -> Result<Box<dyn DropSource>, PlaneError>;
+
+    /// Forgets connections that ended or idled too long. Called every few seconds; `now` is
+    /// `CLOCK_MONOTONIC`, the clock that the kernel stamps connections with.
+    fn sweep(&mut self, now: Duration) -> Result<Swept, PlaneError>;
+
+    /// Removes all of the plane from the host: nothing stays pinned, nothing is held.
+    fn flush(&mut self) -> Result<(), PlaneError>;
+}
+
+/// A blocking stream of drop events.
+pub trait DropSource: Send {
+    /// Waits for events, at most `timeout`, and appends them to `out`. Returns how many events were
+    /// lost since the last call because nobody took them in time.
+    fn wait(&mut self, timeout: Duration, out: &mut Vec<Drop>) -> Result<u64, PlaneError>;
+}
+
+/// The host's end of an endpoint's link.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Port {
+    /// Interface index in the agent's network namespace.
+    pub ifindex: u32,
+    /// Interface name, at most 15 bytes.
+    pub name: String,
+}
+
+/// A [`Desired`] is in force.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Applied {
+    /// Its revision.
+    pub revision: Revision,
+    /// Entries written and removed to get there.
+    pub changed: u64,
+    /// What this plane cannot enforce of it, in words; such parts deny.
+    pub unsupported: Vec<String>,
+}
+
+/// What an earlier run left in force.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Installed {
+    /// Ports that are held, by interface index.
+    pub ports: BTreeSet<Port>,
+    /// Revision of the last [`Desired`] that was applied; `None` on a fresh plane.
+    pub revision: Option<Revision>,
+}
+
+/// Packets and their bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Count {
+    /// Packets.
+    pub packets: u64,
+    /// Bytes, Ethernet header included.
+    pub bytes: u64,
+}
+
+/// How full a table of the plane is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Usage {
+    /// Entries in it.
+    pub used: u64,
+    /// Entries it holds at most.
+    pub limit: u64,
+}
+
+/// What a plane counted.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Counters {
+    /// Packets each rule decided about.
+    pub rules: BTreeMap<RuleId, Count>,
+    /// Packets by the reason of their verdict.
+    pub reasons: BTreeMap<Reason, Count>,
+    /// How full each table is, by its name (`connections` among them).
+    pub tables: BTreeMap<String, Usage>,
+}
+
+/// What a sweep did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Swept {
+    /// Connections forgotten.
+    pub forgotten: u64,
+    /// Connections kept.
+    pub kept: u64,
+}
+
+/// Where a packet was when it was judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Direction {
+    /// It came from an endpoint of this host.
+    FromEndpoint,
+    /// It was about to be handed to an endpoint of this host.
+    ToEndpoint,
+    /// It came out of the tunnel.
+    FromTunnel,
+}
+
+/// A packet that was dropped: what the plane knows of it, in numbers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drop {
+    /// When, on `CLOCK_MONOTONIC`, in nanoseconds.
+    pub at_ns: u64,
+    /// Why.
+    pub reason: Reason,
+    /// The rule that denied it; `None` where none did (the implicit deny included).
+    pub rule: Option<RuleId>,
+    /// Where.
+    pub direction: Direction,
+    /// Interface index of the port it came in by, or was about to leave by; of the tunnel device
+    /// for [`Direction::FromTunnel`]. 0 when unknown.
+    pub ifindex: u32,
+    /// The VRF, once it is known.
+    pub scope: Option<ScopeId>,
+    /// The bridge domain, once it is known.
+    pub bd: Option<BdId>,
+    /// Class of the sender, once it is known.
+    pub src_class: Option<ClassId>,
+    /// Class of the receiver, once it is known.
+    pub dst_class: Option<ClassId>,
+    /// Source MAC.
+    pub src_mac: Mac,
+    /// Destination MAC.
+    pub dst_mac: Mac,
+    /// Source address: of the IP header, or the sender's protocol address of an ARP packet.
+    pub src: Option<IpAddr>,
+    /// Destination address, likewise.
+    pub dst: Option<IpAddr>,
+    /// The headers policy sees.
+    pub packet: Packet,
+    /// Outer source address, for a packet out of the tunnel.
+    pub tunnel: Option<IpAddr>,
+    /// Length of the packet in bytes, Ethernet header included.
+    pub length: u32,
+}
+
+/// A data plane could not do what it was asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PlaneError {
+    /// A table cannot hold what it would have to. Nothing was changed.
+    #[error("table `{table}` of the data plane holds {limit} entries and {need} are needed")]
+    TableFull {
+        /// Name of the table.
+        table: String,
+        /// How many entries it holds at most.
+        limit: u64,
+        /// How many it would have to hold.
+        need: u64,
+    },
+    /// The port's link is not there.
+    #[error("no link `{name}` (index {ifindex})")]
+    NoSuchPort {
+        /// Name of the link.
+        name: String,
+        /// Its index.
+        ifindex: u32,
+    },
+    /// The kernel or the switch lacks something.
+    #[error("{feature} is missing: {hint}")]
+    Unsupported {
+        /// What is missing.
+        feature: String,
+        /// What to do about it.
+        hint: String,
+    },
+    /// What an earlier version left in force cannot be taken over.
+    #[error("{what} was left by another version of selvage and cannot be taken over")]
+    Incompatible {
+        /// What it is: a map, a program, a bridge.
+        what: String,
+    },
+    /// The kernel or the switch refused.
+    #[error("cannot {action}: {cause}")]
+    Refused {
+        /// What was tried, as the rest of a sentence that starts with `cannot`.
+        action: String,
+        /// What it said.
+        cause: String,
+    },
+}
