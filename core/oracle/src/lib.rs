@@ -1,1 +1,287 @@
 //! The naive judge: verdicts straight from the managed objects, sharing no code with the compiler.
+//!
+//! It answers one question, "may this packet go from this group to that one?", by walking the
+//! tree anew for every packet: group, bridge domain, VRF, contracts, subjects, filters, entries.
+//! There are no tables, numbers or caches here, nothing is prepared and nothing is fast. That is
+//! the point: it was written from the ACI documents alone, so that where it and the compiled table
+//! disagree, one of the two misread them.
+//!
+//! With the rest of the project it shares the tree it reads, the [`Packet`] it is asked about and
+//! the names of the [`Reason`]s it gives. It does its own matching and its own precedence.
+//!
+//! | what | where | source |
+//! |---|---|---|
+//! | group, bridge domain, VRF, names | [`place`] | *Cisco ACI Fundamentals*, chapter "ACI Policy Model" |
+//! | unenforced VRF, groups within, isolation | this module | *Cisco ACI Contract Guide*, tables of contract options and priorities |
+//! | provider, consumer, scope, directions, deny | [`contract`] | *Cisco ACI Contract Guide*, "How contracts work", "Contract priorities" |
+//! | filter entries | [`entry`] | *APIC management information model*, class `vzEntry` |
+//! | connections | this module | decision 5 of the design: tracking never allows what the rules deny |
+
+mod contract;
+mod entry;
+mod place;
+#[cfg(test)]
+mod sketch;
+
+use selvage_model::{Dn, Mo, Tree};
+use selvage_rules::{Packet, Reason};
+
+use contract::Ruling;
+use place::Place;
+
+/// One end of a flow: an endpoint, of which policy knows nothing but its group.
+///
+/// Two ends of one group are two different endpoints of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EndpointRef<'a> {
+    /// DN of its endpoint group: `uni/tn-acme/ap-shop/epg-web`.
+    pub group: &'a str,
+}
+
+/// What is known of the connection a packet belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// Nothing: it is judged by the rules alone. So are all packets in the direction in which a
+    /// connection was opened.
+    New,
+    /// It answers a connection: the receiver had sent `opening` to the sender before.
+    Established {
+        /// The first packet of the connection.
+        opening: Packet,
+    },
+}
+
+/// Whether the packet may pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It passes.
+    Allow,
+    /// It is dropped.
+    Deny,
+}
+
+/// A verdict, and who says so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Judgement {
+    /// Whether the packet may pass.
+    pub verdict: Verdict,
+    /// Why.
+    pub reason: Reason,
+    /// Replies to this packet pass by the connection it opens.
+    pub stateful: bool,
+    /// The objects that decide. For a contract: the subject and the filter entry of every match
+    /// that has the last word; they agree in what they say. Empty where nothing matched.
+    pub because: Vec<Dn>,
+}
+
+/// Judges `packet`, sent by an endpoint of group `from` to one of group `to`.
+pub fn judge(
+    tree: &Tree,
+    from: EndpointRef<'_>,
+    to: EndpointRef<'_>,
+    packet: &Packet,
+    state: State,
+) -> Judgement {
+    if let State::Established { opening } = state {
+        // Asked anew for each packet, so that a reply is cut as soon as the direction it answers
+        // is no longer permitted, or no longer by a stateful entry.
+        let forward = judge_alone(tree, to, from, &opening);
+        if forward.verdict == Verdict::Allow && forward.stateful {
+            return Judgement { reason: Reason::Established, stateful: false, ..forward };
+        }
+    }
+    judge_alone(tree, from, to, packet)
+}
+
+/// Judges a packet by the rules, as if no connection were known.
+///
+/// The order of the questions is ACI's order of precedence: an unenforced VRF is asked nothing
+/// further (Contract Guide: "permit all traffic within VRF", contracts cannot be enforced on it);
+/// then, within one group, isolation (`class-eq-deny`, 2) and its absence (`class-eq-allow`, 3) come
+/// before all contracts between groups (`fully_qual`, 7, and below), so a contract that a group
+/// both provides and consumes changes nothing within it.
+fn judge_alone(
+    tree: &Tree,
+    from: EndpointRef<'_>,
+    to: EndpointRef<'_>,
+    packet: &Packet,
+) -> Judgement {
+    // Broken configuration denies: an endpoint whose VRF cannot be told stays in quarantine, and to
+    // the rest of the fabric it is not there.
+    let Some(sender) = place::of(tree, from.group) else {
+        return verdict(Reason::Quarantine, &[]);
+    };
+    let Some(receiver) = place::of(tree, to.group) else {
+        return verdict(Reason::UnknownDestination, &[]);
+    };
+    if sender.vrf.dn() != receiver.vrf.dn() {
+        return verdict(Reason::UnknownDestination, &[sender.vrf, receiver.vrf]);
+    }
+    if sender.vrf.get("pcEnfPref") == "unenforced" {
+        return verdict(Reason::Unenforced, &[sender.vrf]);
+    }
+    if sender.group.dn() == receiver.group.dn() {
+        return within_one_group(sender);
+    }
+    match contract::rule_between(tree, sender, receiver, packet) {
+        None => verdict(Reason::NoContract, &[]),
+        Some(Ruling { permit: false, because, .. }) => {
+            Judgement { because, ..verdict(Reason::Denied, &[]) }
+        }
+        Some(Ruling { permit: true, stateful, because }) => {
+            Judgement { because, stateful, ..verdict(Reason::Contract, &[]) }
+        }
+    }
+}
+
+/// Endpoints of one group talk freely unless it is isolated.
+///
+/// Contract Guide, "Intra EPG isolation": enforcing it installs an implicit rule from the group to
+/// itself, `class-eq-deny(2)`; what the group may exchange with others is untouched.
+fn within_one_group(place: Place<'_>) -> Judgement {
+    if place.group.get("pcEnfPref") == "enforced" {
+        verdict(Reason::Denied, &[place.group])
+    } else {
+        verdict(Reason::IntraGroup, &[place.group])
+    }
+}
+
+fn verdict(reason: Reason, because: &[&Mo]) -> Judgement {
+    let verdict = if reason.is_allow() { Verdict::Allow } else { Verdict::Deny };
+    let because = because.iter().map(|mo| mo.dn().clone()).collect();
+    Judgement { verdict, reason, stateful: false, because }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sketch::{APP, WEB, ask, syn, turned, web_and_app};
+
+    const TCP_80: &str = "vzEntry uni/tn-t/flt-f/e-80 etherT=ip prot=tcp dFromPort=80 dToPort=80\n";
+    const STATEFUL_80: &str =
+        "vzEntry uni/tn-t/flt-f/e-80 etherT=ip prot=tcp dFromPort=80 dToPort=80 stateful=yes\n";
+
+    /// Judges what `from` sends in answer to a connection that `to` opened with `opening`.
+    fn answer(tree: &Tree, from: &str, to: &str, packet: Packet, opening: Packet) -> Reason {
+        let (from, to) = (EndpointRef { group: from }, EndpointRef { group: to });
+        judge(tree, from, to, &packet, State::Established { opening }).reason
+    }
+
+    /// Naive: an unenforced VRF opens what has no contract; denies and isolation still hold.
+    #[test]
+    fn an_unenforced_vrf_is_asked_nothing_further() {
+        let tree = web_and_app(
+            "fvCtx uni/tn-t/ctx-v pcEnfPref=unenforced
+             fvAEPg uni/tn-t/ap-p/epg-web pcEnfPref=enforced
+             vzRsSubjFiltAtt uni/tn-t/brc-c/subj-s/rssubjFiltAtt-f tnVzFilterName=f action=deny
+             vzEntry uni/tn-t/flt-f/e-all",
+        );
+        for (from, to) in [(WEB, APP), (APP, WEB), (WEB, WEB)] {
+            let judgement = ask(&tree, from, to, syn(22));
+            assert_eq!(judgement.reason, Reason::Unenforced);
+            assert_eq!(judgement.because.len(), 1);
+            assert_eq!(judgement.because[0].as_str(), "uni/tn-t/ctx-v");
+        }
+    }
+
+    /// Naive: `pcEnfPref` means the same on both classes. On a VRF `enforced` asks for contracts;
+    /// on a group it isolates, and the default is the other one.
+    #[test]
+    fn endpoints_of_one_group_talk_unless_it_is_isolated() {
+        let open = web_and_app("");
+        assert_eq!(ask(&open, WEB, WEB, syn(22)).reason, Reason::IntraGroup);
+        let isolated = web_and_app("fvAEPg uni/tn-t/ap-p/epg-web pcEnfPref=enforced");
+        let judgement = ask(&isolated, WEB, WEB, syn(22));
+        assert_eq!((judgement.verdict, judgement.reason), (Verdict::Deny, Reason::Denied));
+        assert_eq!(judgement.because[0].as_str(), WEB);
+        assert_eq!(ask(&isolated, APP, APP, syn(22)).reason, Reason::IntraGroup);
+    }
+
+    /// Naive: a group that consumes what it provides allows itself that port, isolated or not; or
+    /// a deny in such a contract cuts its own members off.
+    #[test]
+    fn a_contract_of_a_group_with_itself_changes_nothing_within() {
+        let to_itself = "fvRsProv uni/tn-t/ap-p/epg-web/rsprov-c tnVzBrCPName=c\n";
+        let isolated = "fvAEPg uni/tn-t/ap-p/epg-web pcEnfPref=enforced\n";
+        let deny = "vzRsSubjFiltAtt uni/tn-t/brc-c/subj-s/rssubjFiltAtt-f tnVzFilterName=f \
+                    action=deny\n";
+        let permits = web_and_app(&[TCP_80, to_itself, isolated].concat());
+        assert_eq!(ask(&permits, WEB, WEB, syn(80)).reason, Reason::Denied);
+        let denies = web_and_app(&[TCP_80, to_itself, deny].concat());
+        assert_eq!(ask(&denies, WEB, WEB, syn(80)).reason, Reason::IntraGroup);
+    }
+
+    /// Naive: isolation closes the group altogether.
+    #[test]
+    fn isolation_leaves_contracts_with_others_alone() {
+        let tree =
+            web_and_app(&[TCP_80, "fvAEPg uni/tn-t/ap-p/epg-app pcEnfPref=enforced\n"].concat());
+        assert_eq!(ask(&tree, WEB, APP, syn(80)).reason, Reason::Contract);
+    }
+
+    /// Naive: a contract of scope `global` joins VRFs. It may; routes between them are another
+    /// matter, and without them the destination does not exist.
+    #[test]
+    fn groups_of_two_vrfs_are_not_joined() {
+        let tree = web_and_app(
+            &[
+                TCP_80,
+                "vzBrCP uni/tn-t/brc-c scope=global
+                 fvCtx uni/tn-t/ctx-w
+                 fvBD uni/tn-t/BD-w
+                 fvRsCtx uni/tn-t/BD-w/rsctx tnFvCtxName=w
+                 fvRsBd uni/tn-t/ap-p/epg-web/rsbd tnFvBDName=w",
+            ]
+            .concat(),
+        );
+        let judgement = ask(&tree, WEB, APP, syn(80));
+        assert_eq!(
+            (judgement.verdict, judgement.reason),
+            (Verdict::Deny, Reason::UnknownDestination)
+        );
+    }
+
+    /// Naive: a group without a VRF has no contracts, so it falls to the implicit deny; or, worse,
+    /// two such groups share the VRF they both lack.
+    #[test]
+    fn a_group_without_a_vrf_is_in_quarantine() {
+        let tree = web_and_app(
+            "fvRsBd uni/tn-t/ap-p/epg-web/rsbd tnFvBDName=gone
+             fvAEPg uni/tn-t/ap-p/epg-lost",
+        );
+        let lost = "uni/tn-t/ap-p/epg-lost";
+        assert_eq!(ask(&tree, WEB, APP, syn(80)).reason, Reason::Quarantine);
+        assert_eq!(ask(&tree, WEB, lost, syn(80)).reason, Reason::Quarantine);
+        assert_eq!(ask(&tree, APP, WEB, syn(80)).reason, Reason::UnknownDestination);
+    }
+
+    /// Naive: once open, always open.
+    #[test]
+    fn a_stateful_reply_passes_while_its_direction_is_permitted() {
+        let reply = turned(syn(80));
+        let open = web_and_app(STATEFUL_80);
+        assert_eq!(answer(&open, APP, WEB, reply, syn(80)), Reason::Established);
+        // The provider's answer to a connection that could not have been opened.
+        assert_eq!(answer(&open, APP, WEB, turned(syn(81)), syn(81)), Reason::NoContract);
+        let revoked = web_and_app(&[STATEFUL_80, "- uni/tn-t/ap-p/epg-web/rscons-c\n"].concat());
+        assert_eq!(answer(&revoked, APP, WEB, reply, syn(80)), Reason::NoContract);
+    }
+
+    /// Naive: a known connection lets the replies of a stateless one pass too. Tracking allows
+    /// nothing there: a one-way filter gets no answer.
+    #[test]
+    fn a_stateless_reply_is_judged_by_the_rules() {
+        let both = web_and_app(TCP_80);
+        assert_eq!(answer(&both, APP, WEB, turned(syn(80)), syn(80)), Reason::Contract);
+        let one_way = web_and_app(
+            &[
+                TCP_80,
+                "- uni/tn-t/brc-c/subj-s/rssubjFiltAtt-f
+                 vzInTerm uni/tn-t/brc-c/subj-s/intmnl
+                 vzRsFiltAtt uni/tn-t/brc-c/subj-s/intmnl/rsfiltAtt-f tnVzFilterName=f",
+            ]
+            .concat(),
+        );
+        assert_eq!(answer(&one_way, APP, WEB, turned(syn(80)), syn(80)), Reason::NoContract);
+    }
+}

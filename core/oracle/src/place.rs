@@ -1,0 +1,104 @@
+//! Where a group is: its bridge domain and, by that, its VRF.
+
+use selvage_model::{Dn, Mo, Tree};
+
+/// A group whose bridge domain and VRF both exist.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place<'a> {
+    /// The group, an `fvAEPg`.
+    pub(crate) group: &'a Mo,
+    /// The VRF, an `fvCtx`.
+    pub(crate) vrf: &'a Mo,
+}
+
+/// Finds group, bridge domain and VRF; `None` if one of them is missing.
+///
+/// *ACI Fundamentals*, "ACI Policy Model": an EPG is linked to one bridge domain (`fvRsBd`), a
+/// bridge domain to one VRF (`fvRsCtx`). Each name is looked up from the object that says it, so
+/// the VRF is searched from the tenant of the *bridge domain*.
+pub(crate) fn of<'a>(tree: &'a Tree, group: &str) -> Option<Place<'a>> {
+    let group = tree.get(group).filter(|mo| mo.class().name == "fvAEPg")?;
+    let to_bd = tree.children_of_class(group.dn(), "fvRsBd").next()?;
+    let bd = named(tree, group.dn(), "BD", to_bd.get("tnFvBDName"))?;
+    let to_vrf = tree.children_of_class(bd.dn(), "fvRsCtx").next()?;
+    let vrf = named(tree, bd.dn(), "ctx", to_vrf.get("tnFvCtxName"))?;
+    Some(Place { group, vrf })
+}
+
+/// Resolves a name said by `from`: in its own tenant, then in tenant `common`.
+///
+/// *ACI Fundamentals*, "ACI Policy Model", on name resolution: a relation by name is sought in the
+/// current tenant first and in `common` if that has none. The first found is the one; objects of
+/// the same name in both tenants are two objects.
+pub(crate) fn named<'a>(tree: &'a Tree, from: &Dn, prefix: &str, name: &str) -> Option<&'a Mo> {
+    if name.is_empty() {
+        return None;
+    }
+    let own = tenant(from)?;
+    let here = tree.get(&format!("{own}/{prefix}-{name}"));
+    here.or_else(|| tree.get(&format!("uni/tn-common/{prefix}-{name}")))
+}
+
+/// The tenant an object belongs to.
+pub(crate) fn tenant(dn: &Dn) -> Option<Dn> {
+    dn.ancestor("tn-")
+}
+
+/// The application profile an object belongs to.
+pub(crate) fn application_profile(dn: &Dn) -> Option<Dn> {
+    dn.ancestor("ap-")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{named, of};
+    use crate::sketch;
+
+    const TWO_TENANTS: &str = "
+        fvTenant uni/tn-common
+        fvCtx    uni/tn-common/ctx-v
+        fvBD     uni/tn-common/BD-b
+        fvRsCtx  uni/tn-common/BD-b/rsctx tnFvCtxName=v
+        fvTenant uni/tn-t
+        fvCtx    uni/tn-t/ctx-v
+        fvAp     uni/tn-t/ap-p
+        fvAEPg   uni/tn-t/ap-p/epg-a
+        fvRsBd   uni/tn-t/ap-p/epg-a/rsbd tnFvBDName=b
+    ";
+
+    fn vrf_of(more: &str) -> Option<String> {
+        let tree = sketch::tree(&[TWO_TENANTS, more]);
+        of(&tree, "uni/tn-t/ap-p/epg-a").map(|place| place.vrf.dn().to_string())
+    }
+
+    /// Naive: the VRF's name is sought from the group's tenant, which has one of that name.
+    #[test]
+    fn a_vrf_is_sought_from_where_the_bridge_domain_is() {
+        assert_eq!(vrf_of("").unwrap(), "uni/tn-common/ctx-v");
+    }
+
+    /// Naive: `common` comes first, or both are the same.
+    #[test]
+    fn the_own_tenant_comes_before_common() {
+        let own = "fvBD uni/tn-t/BD-b\n fvRsCtx uni/tn-t/BD-b/rsctx tnFvCtxName=v";
+        assert_eq!(vrf_of(own).unwrap(), "uni/tn-t/ctx-v");
+    }
+
+    /// Naive: an own bridge domain that leads nowhere falls back to the one in `common`.
+    #[test]
+    fn what_is_found_first_counts_even_if_it_leads_nowhere() {
+        assert_eq!(vrf_of("fvBD uni/tn-t/BD-b"), None);
+        assert_eq!(
+            vrf_of("fvBD uni/tn-t/BD-b\n fvRsCtx uni/tn-t/BD-b/rsctx tnFvCtxName=none"),
+            None
+        );
+    }
+
+    #[test]
+    fn a_name_is_sought_in_no_third_tenant() {
+        let tree = sketch::tree(&[TWO_TENANTS, "fvTenant uni/tn-u\n vzFilter uni/tn-u/flt-f"]);
+        assert!(named(&tree, &"uni/tn-t/brc-c".parse().unwrap(), "flt", "f").is_none());
+        assert!(named(&tree, &"uni/tn-u/brc-c".parse().unwrap(), "flt", "f").is_some());
+        assert!(named(&tree, &"uni/tn-u/brc-c".parse().unwrap(), "flt", "").is_none());
+    }
+}
