@@ -1,1 +1,11 @@
 //! OpFlex without sockets: frames, messages, sessions, registry, object database.
+
+pub mod ext;
+pub mod frame;
+pub mod message;
+pub mod mo;
+mod time;
+mod uri;
+
+pub use time::Time;
+pub use uri::{MAX_URI_BYTES, Uri, UriError};

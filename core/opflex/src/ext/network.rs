@@ -1,0 +1,116 @@
+//! Bridge domains and VRFs.
+
+use std::sync::Arc;
+
+use selvage_rules::{BdId, Gateway, Mac, ScopeId};
+
+use super::{
+    Malformed, Pair, bridge_domain_uri, class, expect_class, flag, number, parsed, rooted, split,
+    target_name, text, vrf_uri,
+};
+use crate::Uri;
+use crate::mo::{Object, Reference, Value};
+
+/// `SelvageBridgeDomain`, with a `SelvageSubnet` for each gateway.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BridgeDomain {
+    /// DN of the bridge domain.
+    pub name: Arc<str>,
+    /// Its number, the VNI of bridged packets.
+    pub id: BdId,
+    /// The MAC of its gateways.
+    pub mac: Mac,
+    /// Packets to the gateway's MAC are routed.
+    pub routed: bool,
+    /// DN of the VRF it is in.
+    pub vrf: Arc<str>,
+    /// Its gateways.
+    pub gateways: Vec<Gateway>,
+}
+
+impl BridgeDomain {
+    /// Its URI.
+    pub fn uri(&self) -> Uri {
+        bridge_domain_uri(&self.name)
+    }
+
+    /// The bridge domain and its subnets, as they travel.
+    pub fn to_objects(&self) -> Vec<Object> {
+        let uri = self.uri();
+        let subnet = |gateway: &Gateway| {
+            let at = uri.join(class::SUBNET).join(gateway.ip).join(gateway.prefix_len);
+            Object::new(class::SUBNET, at)
+                .with("gateway", &*gateway.ip.to_string())
+                .with("prefixLen", u64::from(gateway.prefix_len))
+        };
+        let subnets = self.gateways.iter().map(subnet).collect();
+        let vrf = Reference::new(class::VRF, vrf_uri(&self.vrf));
+        let bridge_domain = Object::new(class::BRIDGE_DOMAIN, uri)
+            .with("name", &*self.name)
+            .with("vni", u64::from(self.id.0))
+            .with("mac", &*self.mac.to_string())
+            .with("routed", self.routed)
+            .with("vrf", Value::Reference(vrf));
+        rooted(bridge_domain, subnets)
+    }
+
+    /// Reads a bridge domain and its subnets back.
+    pub fn from_objects<'a>(
+        objects: impl IntoIterator<Item = &'a Object>,
+    ) -> Result<BridgeDomain, Malformed> {
+        let (object, subnets) = split(objects, class::BRIDGE_DOMAIN)?;
+        let gateway = |subnet: &Object| {
+            expect_class(subnet, class::SUBNET)?;
+            let ip = parsed(subnet, "gateway")?;
+            Ok(Gateway { ip, prefix_len: number(subnet, "prefixLen")? })
+        };
+        Ok(BridgeDomain {
+            name: text(object, "name")?,
+            id: BdId(number(object, "vni")?),
+            mac: parsed(object, "mac")?,
+            routed: flag(object, "routed")?,
+            vrf: target_name(object, "vrf", class::VRF)?.into(),
+            gateways: subnets.map(gateway).collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+/// `SelvageVrf`, with every pair in which either class is any.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Vrf {
+    /// DN of the VRF.
+    pub name: Arc<str>,
+    /// Its number, the VNI of routed packets.
+    pub scope: ScopeId,
+    /// Pairs that hold for every host of the VRF.
+    pub pairs: Vec<Pair>,
+}
+
+impl Vrf {
+    /// Its URI.
+    pub fn uri(&self) -> Uri {
+        vrf_uri(&self.name)
+    }
+
+    /// The VRF and its pairs, as they travel.
+    pub fn to_objects(&self) -> Vec<Object> {
+        let uri = self.uri();
+        let pairs = self.pairs.iter().map(|pair| pair.to_object(class::VRF, &uri)).collect();
+        let vrf = Object::new(class::VRF, uri)
+            .with("name", &*self.name)
+            .with("scope", u64::from(self.scope.0));
+        rooted(vrf, pairs)
+    }
+
+    /// Reads a VRF and its pairs back.
+    pub fn from_objects<'a>(
+        objects: impl IntoIterator<Item = &'a Object>,
+    ) -> Result<Vrf, Malformed> {
+        let (vrf, pairs) = split(objects, class::VRF)?;
+        Ok(Vrf {
+            name: text(vrf, "name")?,
+            scope: ScopeId(number(vrf, "scope")?),
+            pairs: pairs.map(Pair::from_object).collect::<Result<_, _>>()?,
+        })
+    }
+}
