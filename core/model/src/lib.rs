@@ -2,14 +2,19 @@
 //! the YAML manifest.
 //!
 //! `model` knows no class by name: what a class may hold, contain and point at comes from
-//! [`Schema`], generated from `schema/aci.toml`. What a contract *means* is the policy crate's.
+//! [`schema`], generated from `schema/aci.toml`. What a contract *means* is the policy crate's.
 
 mod class;
 mod dn;
+mod generated;
 mod mo;
+mod schema;
 mod tree;
 
-pub use class::{ClassDef, PropDef, PropType, RelationDef};
+pub use class::{Chars, ClassDef, MadeBy, PropDef, PropType, RelationDef, Support};
 pub use dn::{Dn, ParseDnError};
 pub use mo::Mo;
+pub use schema::{
+    blank, child_class, class, class_of, implicit_children, initial_tree, is_known, schema,
+};
 pub use tree::Tree;

@@ -1,5 +1,6 @@
 //! Development tasks: code generation, dependency arrows, tidiness.
 
+mod classes;
 mod deps;
 mod reasons;
 mod tidy;
@@ -24,7 +25,7 @@ fn main() -> Result<()> {
 
 /// Every generated file with its text.
 fn outputs(root: &Path) -> Result<Vec<(PathBuf, String)>> {
-    reasons::generate(root)
+    Ok([reasons::generate(root)?, classes::generate(root)?].concat())
 }
 
 fn write(path: &Path, text: &str) -> Result<()> {
