@@ -32,6 +32,8 @@ pub struct Link {
     pub up: bool,
     /// Its other end is up too.
     pub carrier: bool,
+    /// The group its maker put it in (ip-link(8) `group`); 0 where nobody did.
+    pub group: u32,
 }
 
 /// A veth pair to be made, with the far end born in its namespace.
@@ -49,6 +51,9 @@ pub struct Veth<'a> {
     pub peer_namespace: Option<&'a NetNs>,
     /// MTU of both ends, in bytes.
     pub mtu: u32,
+    /// The group of the near end, from its first moment (an alias can only be given later), so that
+    /// whoever made it can tell it from what others made; 0 is the kernel's default.
+    pub group: u32,
 }
 
 /// What is to be different about a link. `None` leaves it.
@@ -72,6 +77,7 @@ impl Netlink {
         check_name(veth.peer)?;
         let mut request = new_link(veth.name, libc::NLM_F_CREATE | libc::NLM_F_EXCL);
         describe(&mut request, veth.mac, veth.mtu);
+        request.attr(libc::IFLA_GROUP, &veth.group.to_ne_bytes());
         request.nest(libc::IFLA_LINKINFO, |r| {
             r.text(libc::IFLA_INFO_KIND, "veth").nest(libc::IFLA_INFO_DATA, |r| {
                 r.nest_after(VETH_INFO_PEER, &[0; IFINFO_BYTES], |r| {
@@ -174,6 +180,7 @@ impl Link {
             mtu: attrs.get(libc::IFLA_MTU).and_then(u32_of).unwrap_or(0),
             up: flags & libc::IFF_UP as u32 != 0,
             carrier: flags & libc::IFF_LOWER_UP as u32 != 0,
+            group: attrs.get(libc::IFLA_GROUP).and_then(u32_of).unwrap_or(0),
         })
     }
 }

@@ -38,6 +38,7 @@ fn pair(what: &str) -> (Scratch, Scratch, [(Netlink, u32); 2]) {
         peer_mac: Some("02:00:00:00:00:02".parse().unwrap()),
         peer_namespace: Some(&b.1),
         mtu: 1450,
+        group: 77,
     };
     let index = near.create_veth(&veth).unwrap();
     let peer = far.index_of("eth0").unwrap();
@@ -98,7 +99,9 @@ fn a_pair_is_born_at_its_ends_and_carries_both_families() {
     let link = far.link("eth0").unwrap().unwrap();
     assert_eq!((link.kind.as_str(), link.mtu, link.up), ("veth", 1450, true));
     assert_eq!(link.mac.unwrap().to_string(), "02:00:00:00:00:02");
-    assert_eq!(near.links("sv").unwrap().len(), 1);
+    assert_eq!(link.group, 0);
+    let ours: Vec<u32> = near.links("sv").unwrap().iter().map(|link| link.group).collect();
+    assert_eq!(ours, [77]);
     assert!(near.link("eth0").unwrap().is_none(), "the far end is here too");
 
     near.add_address(near_index, ip("192.0.2.1"), 24).unwrap();
@@ -157,6 +160,7 @@ fn the_hosts_own_ipv6_keeps_off_a_silenced_link() {
         peer_mac: None,
         peer_namespace: Some(&b.1),
         mtu: 1450,
+        group: 0,
     };
     let index = near.create_veth(&veth).unwrap();
     sysctl::silence_ipv6(&a.1, veth.name).unwrap();
@@ -187,6 +191,7 @@ fn the_tunnel_device_is_made_once_and_a_different_one_is_told() {
         peer_mac: None,
         peer_namespace: None,
         mtu: 1500,
+        group: 0,
     };
     netlink.create_veth(&plain).unwrap();
     let veth = netlink.ensure_vxlan(&Vxlan { name: "svtun2", ..vxlan }).unwrap_err().to_string();
@@ -205,6 +210,7 @@ fn the_watcher_tells_of_links_that_come_change_and_go() {
         peer_mac: None,
         peer_namespace: Some(&b.1),
         mtu: 1450,
+        group: 0,
     };
     let index = near.create_veth(&veth).unwrap();
     let is_new = |e: &Event| matches!(e, Event::Changed(l) if l.index == index);
