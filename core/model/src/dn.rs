@@ -65,6 +65,13 @@ impl Dn {
         other.0.strip_prefix(&*self.0).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 
+    /// The child of `self` at or above `other`, as text; `None` if `other` is not below `self`.
+    pub fn child_toward<'a>(&self, other: &'a Dn) -> Option<&'a str> {
+        let rest = other.0.strip_prefix(&*self.0)?.strip_prefix('/')?;
+        let rn = split_once(rest).map_or(rest, |(first, _)| first);
+        other.0.get(..self.0.len() + 1 + rn.len())
+    }
+
     /// The relative names, from the top.
     pub fn rns(&self) -> Vec<&str> {
         split(&self.0)
@@ -97,9 +104,10 @@ fn last_slash(text: &str) -> Option<usize> {
     None
 }
 
-fn split(text: &str) -> Vec<&str> {
+/// The first relative name, and what follows it.
+fn split_once(text: &str) -> Option<(&str, &str)> {
     let mut depth = 0_usize;
-    text.split(|c: char| {
+    text.split_once(|c: char| {
         match c {
             '[' => depth += 1,
             ']' => depth = depth.saturating_sub(1),
@@ -107,7 +115,17 @@ fn split(text: &str) -> Vec<&str> {
         }
         c == '/' && depth == 0
     })
-    .collect()
+}
+
+fn split(text: &str) -> Vec<&str> {
+    let mut rns = Vec::new();
+    let mut rest = text;
+    while let Some((first, after)) = split_once(rest) {
+        rns.push(first);
+        rest = after;
+    }
+    rns.push(rest);
+    rns
 }
 
 impl FromStr for Dn {

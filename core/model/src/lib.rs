@@ -10,6 +10,7 @@ mod generated;
 mod mo;
 mod schema;
 mod tree;
+mod value;
 
 pub use class::{Chars, ClassDef, MadeBy, PropDef, PropType, RelationDef, Support};
 pub use dn::{Dn, ParseDnError};
@@ -18,3 +19,4 @@ pub use schema::{
     blank, child_class, class, class_of, implicit_children, initial_tree, is_known, schema,
 };
 pub use tree::Tree;
+pub use value::{UNSPECIFIED, ValueError, ip_prefix};

@@ -6,17 +6,27 @@ use std::sync::Arc;
 
 use crate::{Dn, Mo};
 
+/// The name a relation with an empty one resolves to.
+pub(crate) const DEFAULT_NAME: &str = "default";
+
 /// All managed objects, by name and by class. Clones share objects.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Tree {
     objects: BTreeMap<Dn, Arc<Mo>>,
     by_class: BTreeMap<&'static str, BTreeSet<Dn>>,
+    /// Relation objects by target class and the name they give.
+    by_target: BTreeMap<&'static str, BTreeMap<Arc<str>, BTreeSet<Dn>>>,
 }
 
 impl Tree {
     /// The object of this name.
     pub fn get(&self, dn: &str) -> Option<&Mo> {
         self.objects.get(dn).map(|mo| &**mo)
+    }
+
+    /// The object of this name, to share.
+    pub fn shared(&self, dn: &str) -> Option<Arc<Mo>> {
+        self.objects.get(dn).map(Arc::clone)
     }
 
     /// All objects of one class, by ascending DN.
@@ -26,19 +36,29 @@ impl Tree {
 
     /// Everything below `dn`, not `dn` itself, by ascending DN.
     pub fn descendants<'a>(&'a self, dn: &Dn) -> impl Iterator<Item = &'a Mo> + use<'a> {
-        // '0' follows '/' in ASCII, so these bounds hold exactly the names that start with "dn/".
-        let (from, to) = (format!("{dn}/"), format!("{dn}0"));
+        let (from, to) = below(dn.as_str());
         self.objects
             .range::<str, _>((Bound::Included(from.as_str()), Bound::Excluded(to.as_str())))
             .map(|(_, mo)| &**mo)
     }
 
-    /// The children of `dn`, by ascending DN.
+    /// The children of `dn`, by ascending DN. Costs what there are children, not descendants.
     pub fn children<'a>(&'a self, dn: &Dn) -> impl Iterator<Item = &'a Mo> + use<'a> {
-        let skip = dn.as_str().len() + 1;
-        self.descendants(dn).filter(move |mo| {
-            let rest = mo.dn().as_str().get(skip..).unwrap_or_default();
-            mo.dn().rn().len() == rest.len()
+        let parent = dn.clone();
+        let (mut from, to) = below(dn.as_str());
+        std::iter::from_fn(move || {
+            loop {
+                let bounds = (Bound::Included(from.as_str()), Bound::Excluded(to.as_str()));
+                let (found, mo) = self.objects.range::<str, _>(bounds).next()?;
+                let child = parent.child_toward(found)?;
+                // `BD-a-b` sorts between `BD-a` and `BD-a/x`: a child is followed at once by
+                // whatever sorts next, and what is below it is stepped over when it comes up.
+                if child == found.as_str() {
+                    from = format!("{child}\0");
+                    return Some(&**mo);
+                }
+                from = below(child).1;
+            }
         })
     }
 
@@ -49,6 +69,25 @@ impl Tree {
         class: &'static str,
     ) -> impl Iterator<Item = &'a Mo> + use<'a> {
         self.children(dn).filter(move |mo| mo.class().name == class)
+    }
+
+    /// The relation objects that name a target of class `target` by `name`, at or below `top`, by
+    /// ascending DN. An empty name counts as `default`.
+    pub fn pointing_at<'a>(
+        &'a self,
+        target: &str,
+        name: &str,
+        top: &Dn,
+    ) -> impl Iterator<Item = &'a Dn> + use<'a> {
+        let named = self.by_target.get(target).and_then(|names| names.get(name));
+        let (from, to) = (top.clone(), below(top.as_str()).1);
+        named
+            .map(|dns| {
+                dns.range::<str, _>((Bound::Included(from.as_str()), Bound::Excluded(to.as_str())))
+            })
+            .into_iter()
+            .flatten()
+            .filter(move |dn| from.contains(dn))
     }
 
     /// Every object, by ascending DN.
@@ -68,8 +107,19 @@ impl Tree {
 
     /// Puts an object in, in place of one of the same name. Checks nothing.
     pub fn insert(&mut self, mo: Mo) -> Option<Arc<Mo>> {
+        self.insert_shared(Arc::new(mo))
+    }
+
+    /// Puts a shared object in, in place of one of the same name. Checks nothing.
+    pub fn insert_shared(&mut self, mo: Arc<Mo>) -> Option<Arc<Mo>> {
+        let old = self.remove(mo.dn().as_str());
         self.by_class.entry(mo.class().name).or_default().insert(mo.dn().clone());
-        self.objects.insert(mo.dn().clone(), Arc::new(mo))
+        if let Some((target, name)) = points_at(&mo) {
+            let names = self.by_target.entry(target).or_default();
+            names.entry(Arc::from(name)).or_default().insert(mo.dn().clone());
+        }
+        self.objects.insert(mo.dn().clone(), mo);
+        old
     }
 
     /// Takes one object out, leaving what is below it.
@@ -77,7 +127,91 @@ impl Tree {
         let mo = self.objects.remove(dn)?;
         if let Some(of_class) = self.by_class.get_mut(mo.class().name) {
             of_class.remove(dn);
+            if of_class.is_empty() {
+                self.by_class.remove(mo.class().name);
+            }
+        }
+        if let Some((target, name)) = points_at(&mo) {
+            self.forget_pointer(target, name, dn);
         }
         Some(mo)
+    }
+
+    fn forget_pointer(&mut self, target: &str, name: &str, dn: &str) {
+        let Some(names) = self.by_target.get_mut(target) else { return };
+        if let Some(dns) = names.get_mut(name) {
+            dns.remove(dn);
+            if dns.is_empty() {
+                names.remove(name);
+            }
+        }
+        if names.is_empty() {
+            self.by_target.remove(target);
+        }
+    }
+}
+
+/// The bounds that hold exactly the names below `dn`: from `dn/`, and before `dn0`, since `0`
+/// follows `/` in ASCII.
+fn below(dn: &str) -> (String, String) {
+    (format!("{dn}/"), format!("{dn}0"))
+}
+
+/// The class a relation object points at, and the name it gives.
+fn points_at(mo: &Mo) -> Option<(&'static str, &str)> {
+    let relation = mo.class().relation.as_ref()?;
+    let name = mo.get(relation.by);
+    Some((relation.target, if name.is_empty() { DEFAULT_NAME } else { name }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tree(dns: &[&str]) -> Tree {
+        let mut tree = Tree::default();
+        for dn in dns {
+            tree.insert(crate::blank(&dn.parse().unwrap()).unwrap());
+        }
+        tree
+    }
+
+    #[test]
+    fn children_are_found_among_names_that_sort_between() {
+        let tree = tree(&[
+            "uni",
+            "uni/tn-a",
+            "uni/tn-a/BD-a",
+            "uni/tn-a/BD-a/rsctx",
+            "uni/tn-a/BD-a/subnet-[10.0.0.1/24]",
+            "uni/tn-a/BD-a-b",
+            "uni/tn-a/BD-a-b/rsctx",
+            "uni/tn-a-b",
+        ]);
+        let children = |dn: &str| -> Vec<String> {
+            tree.children(&dn.parse().unwrap()).map(|mo| mo.dn().to_string()).collect()
+        };
+        assert_eq!(children("uni"), ["uni/tn-a", "uni/tn-a-b"]);
+        assert_eq!(children("uni/tn-a"), ["uni/tn-a/BD-a", "uni/tn-a/BD-a-b"]);
+        assert_eq!(
+            children("uni/tn-a/BD-a"),
+            ["uni/tn-a/BD-a/rsctx", "uni/tn-a/BD-a/subnet-[10.0.0.1/24]"]
+        );
+        assert_eq!(tree.descendants(&"uni/tn-a".parse().unwrap()).count(), 5);
+    }
+
+    #[test]
+    fn relations_are_found_by_the_name_they_give() {
+        let mut tree = tree(&["uni/tn-a/BD-a/rsctx", "uni/tn-ab/BD-a/rsctx"]);
+        let mut named = crate::blank(&"uni/tn-a/BD-b/rsctx".parse().unwrap()).unwrap();
+        named.set("tnFvCtxName", "v");
+        tree.insert(named);
+        let found =
+            |name: &str, top: &str| tree.pointing_at("fvCtx", name, &top.parse().unwrap()).count();
+        assert_eq!(found("v", "uni"), 1);
+        assert_eq!(found("default", "uni"), 2);
+        assert_eq!(found("default", "uni/tn-a"), 1);
+        tree.remove("uni/tn-a/BD-b/rsctx");
+        assert_eq!(tree.pointing_at("fvCtx", "v", &"uni".parse().unwrap()).count(), 0);
     }
 }
