@@ -1,0 +1,103 @@
+//! `selvage get`: managed objects, as the controller holds them.
+
+use serde_json::{Map, Value};
+
+use super::output::{self, Format};
+use super::rest::Target;
+use crate::exit::{Failure, Kind};
+
+/// Arguments of `selvage get`.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  selvage get fvTenant                   every tenant
+  selvage get fvAEPg --in uni/tn-shop    every EPG of one tenant
+  selvage get uni/tn-shop --tree         a tenant with all that is in it
+  selvage get faultInst                  what is wrong
+  selvage get fvCEp -o json              every endpoint, as the REST API answers")]
+pub struct Args {
+    #[command(flatten)]
+    target: Target,
+    /// A class (`fvAEPg`) or the DN of an object (`uni/tn-shop/ap-store/epg-web`)
+    #[arg(value_name = "CLASS|DN")]
+    what: String,
+    /// Only objects of the class below this DN
+    #[arg(long = "in", value_name = "DN")]
+    within: Option<String>,
+    /// With everything below it
+    #[arg(long)]
+    tree: bool,
+    /// What standard output carries
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Format,
+}
+
+/// Asks, and prints the objects.
+pub fn run(args: &Args) -> Result<(), Failure> {
+    let answer = args.target.login()?.get(&args.path())?;
+    if args.output == Format::Json {
+        return output::json(&answer);
+    }
+    let objects = answer.get("imdata").and_then(Value::as_array).cloned().unwrap_or_default();
+    if objects.is_empty() {
+        let message = format!("nothing found for `{}`", args.what);
+        return Err(Failure::new(Kind::Failed, message)
+            .hint("`selvage get fvTenant` lists the tenants; class names are case-sensitive"));
+    }
+    objects.iter().try_for_each(|object| print(object, 0))
+}
+
+impl Args {
+    fn path(&self) -> String {
+        let subtree = if self.tree { "?rsp-subtree=full" } else { "" };
+        let is_dn = self.what == "uni" || self.what.contains('/');
+        match (&self.within, is_dn) {
+            (_, true) => format!("/api/mo/{}.json{subtree}", escape(&self.what)),
+            (Some(dn), false) => {
+                format!("/api/class/{}/{}.json{subtree}", escape(dn), escape(&self.what))
+            }
+            (None, false) => format!("/api/class/{}.json{subtree}", escape(&self.what)),
+        }
+    }
+}
+
+/// Percent-encodes what a URL path cannot hold raw.
+fn escape(text: &str) -> String {
+    text.bytes()
+        .map(|byte| match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' | b'/' | b':' => {
+                char::from(byte).to_string()
+            }
+            _ => format!("%{byte:02X}"),
+        })
+        .collect()
+}
+
+/// An object a line: class, name, then the properties that say something.
+fn print(object: &Value, depth: usize) -> Result<(), Failure> {
+    let Some((class, body)) = object.as_object().and_then(|o| o.iter().next()) else { return Ok(()) };
+    let empty = Map::new();
+    let attributes = body.get("attributes").and_then(Value::as_object).unwrap_or(&empty);
+    let text = |name: &str| attributes.get(name).and_then(Value::as_str).unwrap_or_default();
+    let name = if text("dn").is_empty() { text("rn") } else { text("dn") };
+    let telling: Vec<String> = attributes
+        .iter()
+        .filter(|(key, _)| !matches!(key.as_str(), "dn" | "rn" | "name" | "status" | "childAction"))
+        .filter_map(|(key, value)| value.as_str().map(|v| (key, v)))
+        .filter(|(_, value)| !matches!(*value, "" | "unspecified" | "not-applicable" | "0"))
+        .map(|(key, value)| if value.contains(' ') { format!("{key}={value:?}") } else { format!("{key}={value}") })
+        .collect();
+    output::line(format!("{:depth$}{class} {name}  {}", "", telling.join(" "), depth = depth * 2).trim_end())?;
+    let children = body.get("children").and_then(Value::as_array).into_iter().flatten();
+    children.into_iter().try_for_each(|child| print(child, depth + 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn brackets_are_escaped_in_paths() {
+        assert_eq!(escape("BD-b/subnet-[10.0.0.1/24]"), "BD-b/subnet-%5B10.0.0.1/24%5D");
+    }
+}
