@@ -1,0 +1,269 @@
+//! The lab's daemons: started, watched, started again when they die, stopped.
+
+use std::fs::{self, File};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{self, SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::unistd::{Pid, Uid};
+use selvage_agent::local::{Nothing, Request, Response};
+use std::os::fd::AsFd;
+
+use super::failed;
+use super::plan::{Host, Plan};
+use crate::client::Agents;
+use crate::exit::{Failure, Kind};
+
+/// How long a daemon may take until it answers.
+const START: Duration = Duration::from_secs(30);
+
+/// How long a daemon may take to stop before it is killed.
+const STOP: Duration = Duration::from_secs(10);
+
+/// How often something that must become true is looked at.
+const GLANCE: Duration = Duration::from_millis(20);
+
+/// A daemon that dies is started again after this long.
+const RESTART: Duration = Duration::from_secs(1);
+
+/// OpFlex's registered port (IANA: 8009 is what the public servers listen on).
+const OPFLEX_PORT: u16 = 8009;
+
+/// Making namespaces and loading programs is for root.
+pub fn require_root() -> Result<(), Failure> {
+    if Uid::effective().is_root() {
+        return Ok(());
+    }
+    Err(Failure::new(Kind::Unable, "a lab needs root: it makes namespaces and loads eBPF programs")
+        .hint("run it with sudo"))
+}
+
+/// Whether this process is one of ours.
+pub fn is_selvage(pid: u32) -> bool {
+    let Ok(command) = fs::read(format!("/proc/{pid}/cmdline")) else { return false };
+    let program = command.split(|byte| *byte == 0).next().unwrap_or_default();
+    program.ends_with(b"selvage")
+}
+
+/// Stops the process that keeps a lab, if it is there, and waits until it has gone.
+pub fn stop_lab(plan: &Plan) -> Result<(), Failure> {
+    if plan.pid == 0 || !is_selvage(plan.pid) {
+        return Ok(());
+    }
+    let pid = Pid::from_raw(plan.pid.cast_signed());
+    let _ = signal::kill(pid, Signal::SIGTERM);
+    let deadline = Instant::now() + 3 * STOP;
+    while is_selvage(plan.pid) {
+        if Instant::now() > deadline {
+            let message = format!("process {} does not stop", plan.pid);
+            return Err(Failure::new(Kind::Failed, message).hint("kill it, and run this again"));
+        }
+        std::thread::sleep(GLANCE);
+    }
+    Ok(())
+}
+
+/// Removes what an agent left in the kernel, running or not.
+pub fn uninstall_agent(plan: &Plan, host: &Host) -> Result<(), Failure> {
+    let mut command = agent_command(plan, host);
+    command.arg("--uninstall").stdin(Stdio::null()).stdout(Stdio::null());
+    let output = command.output().map_err(|error| failed("starting the agent", error))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let talk = String::from_utf8_lossy(&output.stderr);
+    Err(Failure::new(Kind::Failed, format!("cleaning up host {}: {}", host.name, talk.trim())))
+}
+
+/// Signals as messages.
+pub struct Signals(SignalFd);
+
+impl Signals {
+    /// Blocks the signals that would end this process. Children get a clean mask from `Command`.
+    pub fn catch() -> Result<Signals, Failure> {
+        let mut set = SigSet::empty();
+        for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGCHLD] {
+            set.add(signal);
+        }
+        let catch = || -> nix::Result<SignalFd> {
+            set.thread_block()?;
+            SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
+        };
+        catch().map(Signals).map_err(|error| failed("catching signals", error))
+    }
+
+    /// Waits at most this long; true once somebody asked us to stop.
+    fn stop_within(&self, patience: Duration) -> Result<bool, Failure> {
+        let failed = |error: Errno| failed("waiting for signals", error);
+        let timeout = PollTimeout::try_from(patience).unwrap_or(PollTimeout::MAX);
+        let mut fds = [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut fds, timeout) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(error) => return Err(failed(error)),
+        }
+        while let Some(message) = self.0.read_signal().map_err(failed)? {
+            if message.ssi_signo.cast_signed() != Signal::SIGCHLD as i32 {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+/// The running daemons.
+#[derive(Default)]
+pub struct Daemons(Vec<Daemon>);
+
+struct Daemon {
+    name: String,
+    child: Child,
+    /// `None`: the controller; else the index of the agent's host in the plan.
+    host: Option<usize>,
+}
+
+impl Daemons {
+    /// Starts the controller and waits until it says where it listens.
+    pub fn start_controller(&mut self, plan: &Plan, signals: &Signals) -> Result<(), Failure> {
+        let beacon = plan.run_dir.join("controller.json");
+        self.0.push(Daemon {
+            name: "controller".to_owned(),
+            child: spawn(controller_command(plan), plan, "controller")?,
+            host: None,
+        });
+        self.wait(plan, signals, || beacon.exists())
+    }
+
+    /// Starts the agent of one host and waits until it has a session with the controller.
+    pub fn start_agent(
+        &mut self,
+        plan: &Plan,
+        host: &Host,
+        signals: &Signals,
+    ) -> Result<(), Failure> {
+        let socket = plan.host_dir(host).join("agent.sock");
+        self.0.push(Daemon {
+            name: host.name.clone(),
+            child: spawn(agent_command(plan, host), plan, &host.name)?,
+            host: plan.hosts.iter().position(|h| h.name == host.name),
+        });
+        self.wait(plan, signals, || is_connected(&socket))
+    }
+
+    /// Waits until the daemon started last is ready.
+    fn wait(
+        &mut self,
+        plan: &Plan,
+        signals: &Signals,
+        ready: impl Fn() -> bool,
+    ) -> Result<(), Failure> {
+        let Some(daemon) = self.0.last_mut() else { return Ok(()) };
+        let deadline = Instant::now() + START;
+        while !ready() {
+            let ended = daemon.child.try_wait().map_err(|error| failed("waiting", error))?;
+            if ended.is_some() || Instant::now() > deadline {
+                let what = if ended.is_some() { "ended at once" } else { "does not get ready" };
+                let log = last_lines(&plan.logs().join(format!("{}.log", daemon.name)));
+                return Err(failed(&format!("{} {what}", daemon.name), log));
+            }
+            if signals.stop_within(GLANCE)? {
+                return Err(Failure::new(Kind::Interrupted, "interrupted"));
+            }
+        }
+        eprintln!("{} is ready", daemon.name);
+        Ok(())
+    }
+
+    /// Starts again what dies, until somebody asks us to stop.
+    pub fn watch(&mut self, plan: &Plan, signals: &Signals) -> Result<(), Failure> {
+        while !signals.stop_within(RESTART)? {
+            for daemon in &mut self.0 {
+                let Ok(Some(status)) = daemon.child.try_wait() else { continue };
+                eprintln!("{} ended ({status}); starting it again", daemon.name);
+                let host = daemon.host.and_then(|index| plan.hosts.get(index));
+                let command = match host {
+                    Some(host) => agent_command(plan, host),
+                    None => controller_command(plan),
+                };
+                daemon.child = spawn(command, plan, &daemon.name)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Stops every daemon, the last started first.
+    pub fn stop(&mut self) {
+        while let Some(mut daemon) = self.0.pop() {
+            let pid = Pid::from_raw(daemon.child.id().cast_signed());
+            let _ = signal::kill(pid, Signal::SIGTERM);
+            let deadline = Instant::now() + STOP;
+            while matches!(daemon.child.try_wait(), Ok(None)) {
+                if Instant::now() > deadline {
+                    // It had its chance to end by itself; the next step cleans up after it.
+                    let _ = daemon.child.kill();
+                    let _ = daemon.child.wait();
+                    break;
+                }
+                std::thread::sleep(GLANCE);
+            }
+        }
+    }
+}
+
+fn controller_command(plan: &Plan) -> Command {
+    let mut command = selvage();
+    command
+        .args(["controller", "--listen", &plan.listen])
+        .args(["--opflex-listen", &format!("{}:{OPFLEX_PORT}", plan.opflex)])
+        .args(["--opflex-netns", &format!("{}/{}", selvage_host::netns::FOLDER, plan.spine)])
+        .arg("--run-dir")
+        .arg(&plan.run_dir)
+        .arg("--state-dir")
+        .arg(plan.state().join("controller"));
+    command
+}
+
+fn agent_command(plan: &Plan, host: &Host) -> Command {
+    let mut command = selvage();
+    command
+        .args(["agent", "--name", &host.name])
+        .args(["--controller", &format!("{}:{OPFLEX_PORT}", plan.opflex)])
+        .args(["--tunnel-address", &host.address.to_string()])
+        .args(["--netns", &format!("{}/{}", selvage_host::netns::FOLDER, host.netns)])
+        .arg("--run-dir")
+        .arg(plan.host_dir(host))
+        .arg("--state-dir")
+        .arg(plan.state().join(&host.name));
+    command
+}
+
+/// This very binary.
+fn selvage() -> Command {
+    Command::new(std::env::current_exe().unwrap_or_else(|_| "/proc/self/exe".into()))
+}
+
+fn spawn(mut command: Command, plan: &Plan, name: &str) -> Result<Child, Failure> {
+    let path = plan.logs().join(format!("{name}.log"));
+    let log = File::options().create(true).append(true).open(&path);
+    let log = log.map_err(|error| failed(&format!("opening {}", path.display()), error))?;
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+    command.spawn().map_err(|error| failed(&format!("starting {name}"), error))
+}
+
+fn is_connected(socket: &Path) -> bool {
+    socket.exists()
+        && matches!(
+            Agents::ask_one(socket, &Request::Status(Nothing {})),
+            Ok(Response::Status(status)) if status.controller.connected
+        )
+}
+
+/// The end of a log, for whoever must find out why a daemon did not start.
+fn last_lines(path: &Path) -> String {
+    let text = fs::read_to_string(path).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
+    lines.get(lines.len().saturating_sub(8)..).unwrap_or_default().join("\n  ")
+}
