@@ -31,6 +31,8 @@ enum Verb {
     Agent(agent::Args),
     /// Make a lab on this machine: hosts in namespaces, a controller, an agent on each host
     Up(lab::Args),
+    /// Stop a lab and remove everything it made
+    Down(lab::DownArgs),
     /// Start a command in a sandbox, as an endpoint of a group
     Run(run::Args),
     #[command(flatten)]
@@ -46,6 +48,7 @@ fn main() -> std::process::ExitCode {
         Verb::Controller(args) => controller::run(args),
         Verb::Agent(args) => agent::run(args),
         Verb::Up(args) => lab::run(args),
+        Verb::Down(args) => lab::down(args),
         Verb::Run(args) => run::run(args),
         Verb::Client(verb) => client::run(verb),
     };

@@ -75,7 +75,9 @@ fn escape(text: &str) -> String {
 
 /// An object a line: class, name, then the properties that say something.
 fn print(object: &Value, depth: usize) -> Result<(), Failure> {
-    let Some((class, body)) = object.as_object().and_then(|o| o.iter().next()) else { return Ok(()) };
+    let Some((class, body)) = object.as_object().and_then(|o| o.iter().next()) else {
+        return Ok(());
+    };
     let empty = Map::new();
     let attributes = body.get("attributes").and_then(Value::as_object).unwrap_or(&empty);
     let text = |name: &str| attributes.get(name).and_then(Value::as_str).unwrap_or_default();
@@ -85,9 +87,13 @@ fn print(object: &Value, depth: usize) -> Result<(), Failure> {
         .filter(|(key, _)| !matches!(key.as_str(), "dn" | "rn" | "name" | "status" | "childAction"))
         .filter_map(|(key, value)| value.as_str().map(|v| (key, v)))
         .filter(|(_, value)| !matches!(*value, "" | "unspecified" | "not-applicable" | "0"))
-        .map(|(key, value)| if value.contains(' ') { format!("{key}={value:?}") } else { format!("{key}={value}") })
+        .map(|(key, value)| {
+            if value.contains(' ') { format!("{key}={value:?}") } else { format!("{key}={value}") }
+        })
         .collect();
-    output::line(format!("{:depth$}{class} {name}  {}", "", telling.join(" "), depth = depth * 2).trim_end())?;
+    output::line(
+        format!("{:depth$}{class} {name}  {}", "", telling.join(" "), depth = depth * 2).trim_end(),
+    )?;
     let children = body.get("children").and_then(Value::as_array).into_iter().flatten();
     children.into_iter().try_for_each(|child| print(child, depth + 1))
 }

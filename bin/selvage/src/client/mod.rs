@@ -3,45 +3,31 @@
 //! A verb here parses its arguments, asks over REST or over an agent's socket, and prints the
 //! answer; it decides nothing about policy.
 
-mod apply;
 mod drops;
 mod get;
 mod output;
 mod rest;
 mod sockets;
-mod status;
-mod trace;
 
 use clap::Subcommand;
 
 use crate::exit::Failure;
 
-pub use output::Format;
-pub use rest::{Rest, Target};
 pub use sockets::Agents;
 
 /// A verb that asks a running controller or agent.
 #[derive(Subcommand)]
 pub enum Verb {
-    /// Make the controller's tree what these files say, and wait until every host enforces it
-    Apply(apply::Args),
     /// Show managed objects: a class, or the object of a DN
     Get(get::Args),
-    /// Say what happens to a flow between two groups or endpoints, and which objects decide it
-    Trace(trace::Args),
     /// Show dropped packets and why, each with the groups, the contract and the nearest that would allow
     Drops(drops::Args),
-    /// Show which host enforces which revision, and what is wrong
-    Status(status::Args),
 }
 
 /// Asks, and prints the answer.
 pub fn run(verb: Verb) -> Result<(), Failure> {
     match verb {
-        Verb::Apply(args) => apply::run(&args),
         Verb::Get(args) => get::run(&args),
-        Verb::Trace(args) => trace::run(&args),
         Verb::Drops(args) => drops::run(&args),
-        Verb::Status(args) => status::run(&args),
     }
 }

@@ -54,12 +54,17 @@ impl Target {
         let url = self.controller.clone().or_else(|| beacon.as_ref().map(|b| b.url.clone()));
         let url = url.ok_or_else(|| {
             let place = self.run_dir.display();
-            Failure::new(Kind::Unreachable, format!("no controller runs here: `{place}` names none"))
-                .hint("start one with `selvage controller`, or say where it is with --controller URL")
+            Failure::new(
+                Kind::Unreachable,
+                format!("no controller runs here: `{place}` names none"),
+            )
+            .hint("start one with `selvage controller`, or say where it is with --controller URL")
         })?;
-        let password_file = self.password_file.clone().or(beacon.as_ref().map(|b| b.password_file.clone()));
+        let password_file =
+            self.password_file.clone().or(beacon.as_ref().map(|b| b.password_file.clone()));
         let password_file = password_file.ok_or_else(|| {
-            Failure::new(Kind::Input, "no password").hint("say where it is with --password-file FILE")
+            Failure::new(Kind::Input, "no password")
+                .hint("say where it is with --password-file FILE")
         })?;
         let password = read(&password_file)?;
         let ca = self.ca.clone().or(beacon.map(|b| b.certificate));
@@ -83,8 +88,9 @@ impl Target {
 }
 
 fn read(path: &PathBuf) -> Result<String, Failure> {
-    fs::read_to_string(path)
-        .map_err(|error| Failure::new(Kind::Input, format!("cannot read {}: {error}", path.display())))
+    fs::read_to_string(path).map_err(|error| {
+        Failure::new(Kind::Input, format!("cannot read {}: {error}", path.display()))
+    })
 }
 
 fn agent(ca: Option<PathBuf>) -> Result<ureq::Agent, Failure> {
@@ -152,8 +158,11 @@ impl Rest {
     }
 
     fn unreachable(&self, error: &ureq::Error) -> Failure {
-        Failure::new(Kind::Unreachable, format!("cannot reach the controller at {}: {error}", self.url))
-            .hint("is it running? `selvage controller` starts it; its log says on which address")
+        Failure::new(
+            Kind::Unreachable,
+            format!("cannot reach the controller at {}: {error}", self.url),
+        )
+        .hint("is it running? `selvage controller` starts it; its log says on which address")
     }
 }
 

@@ -38,8 +38,11 @@ impl Agents {
         found.sort();
         if found.is_empty() {
             let place = self.run_dir.display();
-            return Err(Failure::new(Kind::Unreachable, format!("no agent runs here: no socket in {place}"))
-                .hint("start one with `selvage agent`, or name its socket with --agent"));
+            return Err(Failure::new(
+                Kind::Unreachable,
+                format!("no agent runs here: no socket in {place}"),
+            )
+            .hint("start one with `selvage agent`, or name its socket with --agent"));
         }
         Ok(found)
     }

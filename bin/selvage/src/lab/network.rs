@@ -44,6 +44,7 @@ fn join(spine: &mut Netlink, host: &Host) -> selvage_host::Result<()> {
         peer_mac: None,
         peer_namespace: Some(&namespace),
         mtu: MTU,
+        group: 0,
     })?;
     spine.add_address(index, IpAddr::V4(host.gateway), PREFIX_LEN)?;
     spine.set_up(&host.link)?;

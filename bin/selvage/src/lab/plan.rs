@@ -85,7 +85,8 @@ impl Plan {
 
     /// Writes it down.
     pub fn write(&self) -> Result<(), Failure> {
-        let failed = |error: std::io::Error| failed(&format!("making {}", self.run_dir.display()), error);
+        let failed =
+            |error: std::io::Error| failed(&format!("making {}", self.run_dir.display()), error);
         fs::create_dir_all(self.logs()).map_err(failed)?;
         let text = serde_json::to_string_pretty(self)
             .map_err(|error| Failure::new(Kind::Failed, error.to_string()))?;
@@ -95,9 +96,11 @@ impl Plan {
     /// Refuses to make a second lab, or one in the folder of daemons that are no lab.
     pub fn refuse_if_running(&self) -> Result<(), Failure> {
         if let Ok(text) = fs::read_to_string(self.file()) {
-            let other: Plan = serde_json::from_str(&text).map_err(|error| failed("lab.json", error))?;
+            let other: Plan =
+                serde_json::from_str(&text).map_err(|error| failed("lab.json", error))?;
             if super::daemons::is_selvage(other.pid) {
-                let message = format!("lab `{}` is running already (process {})", other.name, other.pid);
+                let message =
+                    format!("lab `{}` is running already (process {})", other.name, other.pid);
                 return Err(Failure::new(Kind::Failed, message).hint("`selvage down` stops it"));
             }
         }
