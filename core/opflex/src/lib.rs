@@ -1,9 +1,12 @@
 //! OpFlex without sockets: frames, messages, sessions, registry, object database.
 
+pub mod client;
 pub mod ext;
 pub mod frame;
 pub mod message;
 pub mod mo;
+pub mod modb;
+pub mod session;
 mod time;
 mod uri;
 
