@@ -8,6 +8,7 @@ mod class;
 mod dn;
 mod generated;
 mod mo;
+mod post;
 mod schema;
 mod tree;
 mod value;
@@ -15,6 +16,7 @@ mod value;
 pub use class::{Chars, ClassDef, MadeBy, PropDef, PropType, RelationDef, Support};
 pub use dn::{Dn, ParseDnError};
 pub use mo::Mo;
+pub use post::Post;
 pub use schema::{
     blank, child_class, class, class_of, implicit_children, initial_tree, is_known, schema,
 };
