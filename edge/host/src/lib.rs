@@ -12,6 +12,7 @@ mod netlink;
 pub mod netns;
 pub mod probe;
 mod route;
+pub mod sandbox;
 pub mod sysctl;
 mod vxlan;
 pub mod watch;

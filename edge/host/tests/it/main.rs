@@ -8,3 +8,4 @@
 )]
 
 mod network;
+mod sandbox;
