@@ -118,7 +118,7 @@ fn tcp_flags(entry: &Mo, packet: &Packet) -> bool {
         })
 }
 
-/// `icmpv4T` and `icmpv6T`: types by name, of the ICMP of each family.
+/// `icmpv4T` and `icmpv6T`: types by name or number, of the ICMP of each family.
 fn icmp_types(entry: &Mo, packet: &Packet) -> bool {
     let v4 = match entry.get("icmpv4T") {
         "unspecified" | "" => None,
@@ -127,7 +127,10 @@ fn icmp_types(entry: &Mo, packet: &Packet) -> bool {
         "src-quench" => Some(4),
         "echo" => Some(8),
         "time-exceeded" => Some(11),
-        _ => return false,
+        other => match other.parse() {
+            Ok(number) => Some(number),
+            Err(_) => return false,
+        },
     };
     let v6 = match entry.get("icmpv6T") {
         "unspecified" | "" => None,
@@ -138,7 +141,10 @@ fn icmp_types(entry: &Mo, packet: &Packet) -> bool {
         "nbr-solicit" => Some(135),
         "nbr-advert" => Some(136),
         "redirect" => Some(137),
-        _ => return false,
+        other => match other.parse() {
+            Ok(number) => Some(number),
+            Err(_) => return false,
+        },
     };
     let is = |kind: u8, proto: u8| {
         is_ip(packet) && packet.proto == proto && !packet.later_fragment && packet.icmp_type == kind

@@ -11,10 +11,10 @@
 //!
 //! | what | where | source |
 //! |---|---|---|
-//! | group, bridge domain, VRF, names | [`place`] | *Cisco ACI Fundamentals*, chapter "ACI Policy Model" |
+//! | group, bridge domain, VRF, names | `place` | *Cisco ACI Fundamentals*, chapter "ACI Policy Model" |
 //! | unenforced VRF, groups within, isolation | this module | *Cisco ACI Contract Guide*, tables of contract options and priorities |
-//! | provider, consumer, scope, directions, deny | [`contract`] | *Cisco ACI Contract Guide*, "How contracts work", "Contract priorities" |
-//! | filter entries | [`entry`] | *APIC management information model*, class `vzEntry` |
+//! | provider, consumer, scope, directions, deny | `contract` | *Cisco ACI Contract Guide*, "How contracts work", "Contract priorities" |
+//! | filter entries | `entry` | *APIC management information model*, class `vzEntry` |
 //! | connections | this module | decision 5 of the design: tracking never allows what the rules deny |
 
 mod contract;

@@ -1,0 +1,9 @@
+//! Compares the judges of a packet: the naive oracle, which reads the managed objects, and the
+//! rule table that the compiler makes of them.
+//!
+//! Two kinds of policy are put before them: the [scenarios](scenario) of this repository, in which
+//! every verdict is written down beside the story it belongs to, and generated tenants, small and
+//! full of collisions, in which the two need only agree.
+
+pub mod packet_text;
+pub mod scenario;

@@ -1,0 +1,195 @@
+//! The scenarios: one folder a story, each a policy, who is where, and what must come of it.
+//!
+//! `description.md` tells the story and names the ACI document it follows. `policy.nac.yaml` is the
+//! policy in Network-as-Code's data model; `policy.aci.json`, where there is one, adds managed
+//! objects that it cannot express. `endpoints.yaml` puts endpoints into groups, `flows.yaml` lists
+//! packets with the verdict each must get.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use selvage_rules::{Packet, Reason};
+use serde::Deserialize;
+
+use crate::packet_text;
+
+/// One story.
+#[derive(Debug, Clone)]
+pub struct Scenario {
+    /// Name of its folder.
+    pub name: String,
+    /// First line of its description, without the heading's mark.
+    pub title: String,
+    /// Text of `policy.nac.yaml`.
+    pub manifest: String,
+    /// Text of `policy.aci.json`: one managed object with children, to be posted to `uni` after the
+    /// manifest.
+    pub objects: Option<String>,
+    /// Endpoints by name, each with its group as `TENANT/PROFILE/EPG`.
+    pub endpoints: BTreeMap<String, GroupPath>,
+    /// What is sent, in the order of the file.
+    pub flows: Vec<Flow>,
+}
+
+/// A group as users write it: `TENANT/PROFILE/EPG`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct GroupPath {
+    /// `TENANT/PROFILE/EPG`, as written.
+    pub text: String,
+    /// DN of the group.
+    pub dn: String,
+}
+
+/// One packet and what must become of it.
+#[derive(Debug, Clone)]
+pub struct Flow {
+    /// Name of the sender.
+    pub from: String,
+    /// Name of the receiver.
+    pub to: String,
+    /// As written in the file.
+    pub text: String,
+    /// The packet.
+    pub packet: Packet,
+    /// If the packet answers a connection: the packet by which the receiver had opened it.
+    pub answers: Option<Packet>,
+    /// Whether it passes.
+    pub allow: bool,
+    /// Why.
+    pub reason: Reason,
+    /// DN of the object that decides, where the story names it.
+    pub by: Option<String>,
+    /// The same in one line, for people.
+    pub why: String,
+}
+
+/// A scenario that cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// A file is missing or unreadable.
+    #[error("{path}: {source}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// A file is not in the form it should have.
+    #[error("{path}: {problem}")]
+    Form {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Word {
+    Allow,
+    Deny,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FlowText {
+    from: String,
+    to: String,
+    packet: String,
+    answers: Option<String>,
+    verdict: Word,
+    reason: Reason,
+    by: Option<String>,
+    why: String,
+}
+
+/// Where the scenarios of this repository are.
+pub fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scenarios")
+}
+
+/// All scenarios of this repository, by name.
+pub fn load_scenarios() -> Result<Vec<Scenario>, LoadError> {
+    let folder = folder();
+    let entries = std::fs::read_dir(&folder)
+        .map_err(|source| LoadError::File { path: folder.clone(), source })?;
+    let mut folders: Vec<PathBuf> =
+        entries.flatten().map(|entry| entry.path()).filter(|path| path.is_dir()).collect();
+    folders.sort();
+    folders.iter().map(|path| load(path)).collect()
+}
+
+/// The scenario in one folder.
+pub fn load(folder: &Path) -> Result<Scenario, LoadError> {
+    let read = |file: &str| {
+        let path = folder.join(file);
+        std::fs::read_to_string(&path).map_err(|source| LoadError::File { path, source })
+    };
+    let form = |file: &str, problem: String| LoadError::Form { path: folder.join(file), problem };
+    let objects = "policy.aci.json";
+    let endpoints: BTreeMap<String, GroupPath> =
+        serde_saphyr::from_str(&read("endpoints.yaml")?)
+            .map_err(|error| form("endpoints.yaml", error.to_string()))?;
+    let texts: Vec<FlowText> = serde_saphyr::from_str(&read("flows.yaml")?)
+        .map_err(|error| form("flows.yaml", error.to_string()))?;
+    let mut flows = Vec::new();
+    for text in texts {
+        flows.push(flow(text, &endpoints).map_err(|problem| form("flows.yaml", problem))?);
+    }
+    let description = read("description.md")?;
+    Ok(Scenario {
+        name: folder.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+        title: description.lines().next().unwrap_or_default().trim_start_matches("# ").to_owned(),
+        manifest: read("policy.nac.yaml")?,
+        objects: if folder.join(objects).exists() { Some(read(objects)?) } else { None },
+        endpoints,
+        flows,
+    })
+}
+
+fn flow(text: FlowText, endpoints: &BTreeMap<String, GroupPath>) -> Result<Flow, String> {
+    for name in [&text.from, &text.to] {
+        if !endpoints.contains_key(name) {
+            return Err(format!("`{name}` is no endpoint of endpoints.yaml"));
+        }
+    }
+    let allow = text.verdict == Word::Allow;
+    if allow != text.reason.is_allow() {
+        return Err(format!(
+            "`{}`: reason `{}` contradicts the verdict",
+            text.packet,
+            text.reason.name()
+        ));
+    }
+    let packet = packet_text::packet(&text.packet).map_err(|error| error.to_string())?;
+    let answers = match &text.answers {
+        None => None,
+        Some(opening) => Some(packet_text::packet(opening).map_err(|error| error.to_string())?),
+    };
+    Ok(Flow {
+        from: text.from,
+        to: text.to,
+        text: text.packet,
+        packet,
+        answers,
+        allow,
+        reason: text.reason,
+        by: text.by,
+        why: text.why,
+    })
+}
+
+impl TryFrom<String> for GroupPath {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<GroupPath, String> {
+        let parts: Vec<&str> = text.split('/').collect();
+        let [tenant, profile, group] = parts.as_slice() else {
+            return Err(format!("`{text}` is no TENANT/PROFILE/EPG"));
+        };
+        let dn = format!("uni/tn-{tenant}/ap-{profile}/epg-{group}");
+        Ok(GroupPath { text, dn })
+    }
+}
