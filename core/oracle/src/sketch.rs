@@ -1,6 +1,6 @@
 //! Trees for tests, written as one object a line: `class dn property=value ..`.
 
-use selvage_model::{ClassDef, Dn, Mo, PropDef, PropType, Tree};
+use selvage_model::{Dn, Tree, blank};
 use selvage_rules::{EtherType, Packet};
 
 use crate::{EndpointRef, Judgement, State, judge};
@@ -41,7 +41,8 @@ pub(crate) fn tree(texts: &[&str]) -> Tree {
             tree.remove(dn).expect("the object to take away exists");
             continue;
         }
-        let mut mo = Mo::new(class_def(class), dn.parse::<Dn>().unwrap());
+        let mut mo = blank(&dn.parse::<Dn>().unwrap()).expect("a class fits the DN");
+        assert_eq!(mo.class().name, class, "{dn}");
         for word in words {
             let (prop, value) = word.split_once('=').unwrap();
             assert!(mo.set(prop, value), "{class} has no property {prop}");
@@ -69,69 +70,4 @@ pub(crate) fn syn(dport: u16) -> Packet {
 /// `packet` with its ports exchanged.
 pub(crate) fn turned(packet: Packet) -> Packet {
     Packet { sport: packet.dport, dport: packet.sport, ..packet }
-}
-
-const CLASSES: &[(&str, &[(&str, &str)])] = &[
-    ("fvTenant", &[]),
-    ("fvCtx", &[("pcEnfPref", "enforced")]),
-    ("fvBD", &[]),
-    ("fvRsCtx", &[("tnFvCtxName", "")]),
-    ("fvAp", &[]),
-    ("fvAEPg", &[("pcEnfPref", "unenforced")]),
-    ("fvRsBd", &[("tnFvBDName", "")]),
-    ("fvRsCons", &[("tnVzBrCPName", "")]),
-    ("fvRsProv", &[("tnVzBrCPName", "")]),
-    ("vzBrCP", &[("scope", "context")]),
-    ("vzSubj", &[("revFltPorts", "yes")]),
-    ("vzInTerm", &[]),
-    ("vzOutTerm", &[]),
-    (
-        "vzRsSubjFiltAtt",
-        &[("tnVzFilterName", ""), ("action", "permit"), ("priorityOverride", "default")],
-    ),
-    (
-        "vzRsFiltAtt",
-        &[("tnVzFilterName", ""), ("action", "permit"), ("priorityOverride", "default")],
-    ),
-    ("vzFilter", &[]),
-    (
-        "vzEntry",
-        &[
-            ("etherT", "unspecified"),
-            ("prot", "unspecified"),
-            ("sFromPort", "unspecified"),
-            ("sToPort", "unspecified"),
-            ("dFromPort", "unspecified"),
-            ("dToPort", "unspecified"),
-            ("tcpRules", "unspecified"),
-            ("icmpv4T", "unspecified"),
-            ("icmpv6T", "unspecified"),
-            ("arpOpc", "unspecified"),
-            ("applyToFrag", "no"),
-            ("stateful", "no"),
-        ],
-    ),
-];
-
-fn class_def(name: &str) -> &'static ClassDef {
-    let (name, props) = CLASSES.iter().find(|(class, _)| *class == name).unwrap();
-    let props: Vec<PropDef> = props
-        .iter()
-        .map(|(name, default)| PropDef {
-            name,
-            kind: PropType::Text { max: 64 },
-            default,
-            configurable: true,
-            naming: false,
-        })
-        .collect();
-    Box::leak(Box::new(ClassDef {
-        name,
-        rn: "",
-        parents: &[],
-        props: Vec::leak(props),
-        implicit_children: &[],
-        relation: None,
-        creatable: true,
-    }))
 }
