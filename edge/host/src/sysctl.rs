@@ -7,7 +7,7 @@ use nix::errno::Errno;
 use crate::error::{Doing, Error, Result};
 use crate::netns::NetNs;
 
-/// Sets `/proc/sys/net/KEY` inside `namespace`.
+/// Sets `/proc/sys/net/KEY` inside `namespace`; the key is as in `ipv4/ip_forward`.
 ///
 /// The kernel looks these files up in the network namespace of the thread that opens them, so they
 /// are opened by a thread inside; the mount of `/proc` does not matter.

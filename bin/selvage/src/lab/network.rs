@@ -27,7 +27,7 @@ pub fn create(plan: &Plan) -> Result<(), Failure> {
 
 fn make(plan: &Plan) -> selvage_host::Result<()> {
     let spine = NetNs::create(&plan.spine)?;
-    sysctl::set(&spine, "net.ipv4.ip_forward", "1")?;
+    sysctl::set(&spine, "ipv4/ip_forward", "1")?;
     let mut netlink = Netlink::open_in(&spine)?;
     netlink.set_up("lo")?;
     netlink.add_address(LOOPBACK, IpAddr::V4(plan.opflex), 32)?;

@@ -145,6 +145,7 @@ fn it_waits_until_it_is_released_and_its_network_can_be_attached_before() {
         peer_mac: None,
         peer_namespace: Some(&network),
         mtu: 1450,
+        group: 0,
     };
     Netlink::open_in(&host_ns).unwrap().create_veth(&veth).unwrap();
     let mut inside = Netlink::open_in(&network).unwrap();
