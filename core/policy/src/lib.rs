@@ -1,1 +1,23 @@
-//! What a contract means: the managed-object tree compiled into the rule table, explained and traced.
+//! What a contract means: the managed-object tree compiled into the rule table, explained and
+//! traced.
+//!
+//! ```text
+//! Tree --front--> Intent --compile--> Table --slice--> what one host needs
+//!                    \______________________\--trace--> who allowed it, or what would
+//! ```
+//!
+//! Only [`front`] knows ACI classes by name. Only [`compile`] knows what a contract means. The
+//! numbers between them and the world are [`number`]'s.
+
+pub mod compile;
+pub mod front;
+pub mod ir;
+pub mod matrix;
+pub mod number;
+mod problem;
+pub mod slice;
+pub mod trace;
+
+pub use compile::{Compiled, compile};
+pub use number::Numbers;
+pub use problem::{Cause, Problem, Severity};

@@ -1,0 +1,276 @@
+//! [`Intent`] to [`Table`]: which class may send what to which.
+//!
+//! A contract becomes two lists of rules, its *sides*: one from consumer to provider, one back. A
+//! pair of groups is given a rule set for the set of sides that lie between them, so a thousand
+//! pairs on one contract share one set.
+//!
+//! # Meaning
+//!
+//! - **Stateless** (`stateful=no`, the default): every packet is judged alone. A subject that
+//!   counts both ways gives a rule to the provider and one back, the ports exchanged if
+//!   `revFltPorts` says so. ICMP and ARP have no ports, so their rule back is the same entry: an
+//!   entry with an ICMP type permits that type both ways, and its answer only if an entry says so.
+//! - **Stateful**: one rule to the provider, and replies pass by the connection. ACI ties this to
+//!   TCP and approximates it by the ACK flag; here it holds for whatever the data plane tracks, TCP,
+//!   UDP and ICMP echo alike, and never allows what the rules deny. A subject that counts both ways
+//!   with the ports as written may be opened from both ends, so it has a stateful rule each way.
+//! - **Deny** has no replies to track, so a denying entry denies both ways whatever its `stateful`.
+//! - A group may talk to itself unless it is isolated; a contract it both provides and consumes adds
+//!   nothing to that. In a VRF that enforces nothing, everything else passes.
+//!
+//! # Priorities
+//!
+//! Lower wins; the numbers are those of ACI's zoning rules (Cisco ACI contract guide, *contract
+//! priorities*), so that a reader of `show zoning-rule` finds them again. Among equals deny wins.
+
+mod pairs;
+mod sides;
+
+pub(crate) use sides::directions;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use selvage_model::{Dn, Tree};
+use selvage_rules::{
+    Action, BridgeDomain, Group, GroupKey, Match, Origin, PairKey, Reason, Rule, RuleSet, Table,
+    Vrf,
+};
+
+use crate::front;
+use crate::ir::{self, Intent};
+use crate::number::{Exhausted, Numbers, RuleKey};
+use crate::problem::{Cause, Problem};
+
+/// What rules rank by.
+pub mod priority {
+    /// A group keeps its endpoints apart (`class-eq-deny`).
+    pub const ISOLATED: u16 = 2;
+    /// A group talks to itself (`class-eq-allow`).
+    pub const INTRA_GROUP: u16 = 3;
+    /// A filter that looks at something, between two groups (`fully_qual`). Also the highest rank
+    /// a deny can be given.
+    pub const PAIR: u16 = 7;
+    /// A filter that matches everything, between two groups (`src_dst_any`).
+    pub const PAIR_ANY_FILTER: u16 = 9;
+    /// A filter from a group to any; the medium rank a deny can be given.
+    pub const TO_ANY: u16 = 13;
+    /// A filter between any two groups; the lowest rank a deny can be given.
+    pub const ANY_TO_ANY: u16 = 17;
+    /// Everything between any two groups, in a VRF that enforces nothing.
+    pub const UNENFORCED: u16 = 20;
+}
+
+/// A tree's policy, compiled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Compiled {
+    /// What hosts enforce.
+    pub table: Table,
+    /// What it was made from: the chains of objects behind the numbers.
+    pub intent: Intent,
+    /// The groups that are enforced, by DN. A group of the tree that is not here is in quarantine.
+    pub groups: BTreeMap<Dn, GroupKey>,
+    /// What is wrong with the tree, ordered by DN.
+    pub problems: Vec<Problem>,
+}
+
+/// Compiles `tree`. The same tree with numbers of the same history gives the same table.
+///
+/// Takes note in `numbers` of what exists; a caller that only wonders passes a clone.
+pub fn compile(tree: &Tree, numbers: &mut Numbers) -> Compiled {
+    let (intent, problems) = front::read(tree);
+    compile_intent(intent, problems, numbers)
+}
+
+fn compile_intent(intent: Intent, problems: Vec<Problem>, numbers: &mut Numbers) -> Compiled {
+    numbers.begin();
+    let mut builder = Builder { numbers, table: Table::default(), problems };
+    builder.networks(&intent);
+    let members = builder.groups(&intent);
+    let sides = sides::lower(&mut builder, &intent, &members);
+    pairs::fill(&mut builder, sides);
+    builder.defaults(&intent, &members);
+    let groups = members.iter().map(|member| (member.dn.clone(), member.key)).collect();
+    let Builder { table, mut problems, .. } = builder;
+    numbers.finish();
+    problems.sort();
+    problems.dedup();
+    Compiled { table, intent, groups, problems }
+}
+
+/// The table being built.
+struct Builder<'a> {
+    numbers: &'a mut Numbers,
+    table: Table,
+    problems: Vec<Problem>,
+}
+
+/// A group that has its numbers.
+struct Member<'a> {
+    dn: &'a Dn,
+    group: &'a ir::Group,
+    key: GroupKey,
+}
+
+impl Builder<'_> {
+    fn networks(&mut self, intent: &Intent) {
+        for dn in intent.vrfs.keys() {
+            let number = self.numbers.scope(&dn.shared());
+            let Some(scope) = self.or_problem(dn, number) else { continue };
+            self.table.vrfs.insert(scope, Vrf { name: dn.shared() });
+        }
+        for (dn, bd) in &intent.bridge_domains {
+            let Some(scope) = self.numbers.scope_of(&bd.vrf.shared()) else { continue };
+            let number = self.numbers.bridge_domain(&dn.shared());
+            let Some(id) = self.or_problem(dn, number) else { continue };
+            let bd = BridgeDomain {
+                name: dn.shared(),
+                scope,
+                mac: bd.mac,
+                routed: bd.routed,
+                gateways: bd.gateways.clone(),
+            };
+            self.table.bridge_domains.insert(id, bd);
+        }
+    }
+
+    /// Numbers the groups. One that gets none is not in the table: its endpoints stay in
+    /// quarantine.
+    fn groups<'i>(&mut self, intent: &'i Intent) -> Vec<Member<'i>> {
+        let mut members = Vec::with_capacity(intent.groups.len());
+        for (dn, group) in &intent.groups {
+            let (name, vrf) = (dn.shared(), group.vrf.shared());
+            let Some(scope) = self.numbers.scope_of(&vrf) else { continue };
+            let Some(bd) = self.numbers.bridge_domain_of(&group.bd.shared()) else { continue };
+            let numbers = self.numbers.class(&vrf, &name).and_then(|class| {
+                let encap = self.numbers.group(&name)?;
+                Ok((class, encap))
+            });
+            let Some((class, encap)) = self.or_problem(dn, numbers) else { continue };
+            let key = GroupKey { scope, class };
+            self.table.groups.insert(key, Group { name, bd, encap });
+            members.push(Member { dn, group, key });
+        }
+        members
+    }
+
+    /// What holds without any contract: inside a group, and in a VRF that enforces nothing.
+    fn defaults(&mut self, intent: &Intent, members: &[Member<'_>]) {
+        for member in members {
+            let (priority, action) = if member.group.isolated {
+                (priority::ISOLATED, Action::Deny)
+            } else {
+                (priority::INTRA_GROUP, Action::Permit)
+            };
+            let GroupKey { scope, class } = member.key;
+            let pair = PairKey { scope, src: class, dst: class };
+            self.default_rule(pair, member.dn, priority, action, Reason::IntraGroup);
+        }
+        for (dn, vrf) in &intent.vrfs {
+            let Some(scope) = self.numbers.scope_of(&dn.shared()).filter(|_| !vrf.enforced) else {
+                continue;
+            };
+            let any = selvage_rules::ClassId::ANY;
+            let pair = PairKey { scope, src: any, dst: any };
+            self.default_rule(pair, dn, priority::UNENFORCED, Action::Permit, Reason::Unenforced);
+        }
+    }
+
+    fn default_rule(
+        &mut self,
+        pair: PairKey,
+        owner: &Dn,
+        priority: u16,
+        action: Action,
+        reason: Reason,
+    ) {
+        let key = RuleKey { subject: owner.shared(), entry: Arc::from(""), reverse: false };
+        let number = self.numbers.rule(&key);
+        let Some(id) = self.or_problem(owner, number) else { return };
+        let rule = Rule {
+            id,
+            priority,
+            matches: Match::EVERYTHING,
+            action,
+            reason,
+            stateful: false,
+            log: false,
+        };
+        let origin = Origin { dn: key.subject, entry: key.entry, reverse: false };
+        self.table.origins.insert(id, origin);
+        let Some(set) = self.rule_set(vec![rule]) else { return };
+        self.table.pairs.insert(pair, set);
+    }
+
+    /// The number of the set of just these rules. `None` when the numbers have run dry, which is
+    /// said of the tree's root: no object is to blame.
+    fn rule_set(&mut self, rules: Vec<Rule>) -> Option<selvage_rules::RuleSetId> {
+        let set = RuleSet::new(selvage_rules::RuleSetId(0), rules);
+        let content: Arc<[Rule]> = set.rules.as_slice().into();
+        match self.numbers.rule_set(&content) {
+            Ok(id) => {
+                let numbered = || Arc::new(RuleSet { id, ..set });
+                self.table.rule_sets.entry(id).or_insert_with(numbered);
+                Some(id)
+            }
+            Err(exhausted) => {
+                let Ok(root) = "uni".parse() else { return None };
+                self.problems.push(out_of(&root, &exhausted));
+                None
+            }
+        }
+    }
+
+    fn or_problem<T>(&mut self, dn: &Dn, number: Result<T, Exhausted>) -> Option<T> {
+        number.map_err(|exhausted| self.problems.push(out_of(dn, &exhausted))).ok()
+    }
+}
+
+fn out_of(dn: &Dn, exhausted: &Exhausted) -> Problem {
+    let text = format!("{exhausted}: this has none and is not enforced");
+    Problem { dn: dn.clone(), cause: Cause::OutOfNumbers, text }
+}
+
+#[cfg(test)]
+mod tests {
+    use selvage_model::blank;
+
+    use super::*;
+
+    fn groups(names: &[&str]) -> Tree {
+        let mut tree = Tree::default();
+        let mut put = |dn: String, set: &[(&str, &str)]| {
+            let mut mo = blank(&dn.parse().unwrap()).unwrap();
+            for (prop, value) in set {
+                mo.set(prop, value);
+            }
+            tree.insert(mo);
+        };
+        put("uni/tn-t/ctx-v".to_owned(), &[]);
+        put("uni/tn-t/BD-b".to_owned(), &[]);
+        put("uni/tn-t/BD-b/rsctx".to_owned(), &[("tnFvCtxName", "v")]);
+        for name in names {
+            put(format!("uni/tn-t/ap-a/epg-{name}"), &[]);
+            put(format!("uni/tn-t/ap-a/epg-{name}/rsbd"), &[("tnFvBDName", "b")]);
+        }
+        tree
+    }
+
+    #[test]
+    fn a_group_too_many_is_a_fault_and_gets_its_class_when_one_is_free() {
+        let mut numbers = Numbers::with_classes(2);
+        let full = compile(&groups(&["a", "b", "c"]), &mut numbers);
+        assert_eq!(full.groups.len(), 2);
+        let [problem] = &full.problems[..] else { panic!("{:?}", full.problems) };
+        assert_eq!(problem.dn.as_str(), "uni/tn-t/ap-a/epg-c");
+        assert_eq!(problem.cause, Cause::OutOfNumbers);
+        assert_eq!(
+            problem.text,
+            "all 2 class ids of the VRF are in use: this has none and is not enforced",
+        );
+        // The class of `a` is free only once a compile has found `a` gone.
+        assert_eq!(compile(&groups(&["b"]), &mut numbers).groups.len(), 1);
+        let mended = compile(&groups(&["b", "c"]), &mut numbers);
+        assert_eq!((mended.groups.len(), mended.problems.len()), (2, 0));
+    }
+}

@@ -1,0 +1,73 @@
+//! Sides to pairs: every pair of groups between which contracts lie, and the rule set for them.
+
+use std::collections::BTreeMap;
+
+use selvage_rules::{ClassId, PairKey, Rule, RuleSetId};
+
+use super::Builder;
+use super::sides::Sides;
+
+/// One direction of a contract, by its place in the list of sides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct SideId(u32);
+
+/// Puts every pair into the table. Cost follows the number of pairs, sorted once.
+pub(super) fn fill(builder: &mut Builder<'_>, sides: Vec<Sides>) {
+    let mut lists: Vec<Vec<Rule>> = Vec::with_capacity(sides.len() * 2);
+    let mut between: Vec<(PairKey, SideId)> = Vec::new();
+    for Sides { forward, back, domains } in sides {
+        let mut add = |rules: Vec<Rule>, toward_provider: bool| {
+            if rules.is_empty() {
+                return;
+            }
+            let side = SideId(u32::try_from(lists.len()).unwrap_or(u32::MAX));
+            lists.push(rules);
+            for domain in &domains {
+                for provider in &domain.providers {
+                    for consumer in &domain.consumers {
+                        // A group's talk to itself is no contract's business.
+                        if provider.class == consumer.class {
+                            continue;
+                        }
+                        let scope = provider.scope;
+                        let (src, dst) = if toward_provider {
+                            (consumer.class, provider.class)
+                        } else {
+                            (provider.class, consumer.class)
+                        };
+                        between.push((PairKey { scope, src, dst }, side));
+                    }
+                }
+            }
+        };
+        add(forward, true);
+        add(back, false);
+    }
+    between.sort_unstable();
+    between.dedup();
+
+    let mut sets: BTreeMap<Vec<SideId>, Option<RuleSetId>> = BTreeMap::new();
+    let mut pairs: Vec<(PairKey, RuleSetId)> = Vec::new();
+    let mut key: Vec<SideId> = Vec::new();
+    for run in between.chunk_by(|(a, _), (b, _)| a == b) {
+        let Some((pair, _)) = run.first() else { continue };
+        debug_assert!(pair.src != ClassId::ANY && pair.dst != ClassId::ANY);
+        key.clear();
+        key.extend(run.iter().map(|(_, side)| *side));
+        let set = match sets.get(key.as_slice()) {
+            Some(set) => *set,
+            None => {
+                let set = builder.rule_set(union(&lists, &key));
+                sets.insert(key.clone(), set);
+                set
+            }
+        };
+        pairs.extend(set.map(|set| (*pair, set)));
+    }
+    builder.table.pairs = pairs.into_iter().collect();
+}
+
+fn union(lists: &[Vec<Rule>], sides: &[SideId]) -> Vec<Rule> {
+    let of = |side: &SideId| lists.get(side.0 as usize).map(Vec::as_slice).unwrap_or_default();
+    sides.iter().flat_map(of).cloned().collect()
+}

@@ -1,0 +1,214 @@
+//! Contracts to sides: who stands on either side of each, and the rules from one to the other.
+
+use std::collections::BTreeMap;
+
+use selvage_model::Dn;
+use selvage_rules::{Action, GroupKey, Match, Origin, Reason, Rule};
+
+use super::{Builder, Member, priority};
+use crate::ir::{Contract, DenyRank, Entry, FilterUse, Intent, Relation, Scope, Subject, Way};
+use crate::number::RuleKey;
+use crate::problem::{Cause, Problem};
+
+/// A contract between the groups for whom it counts.
+pub(super) struct Sides {
+    /// From consumer to provider.
+    pub forward: Vec<Rule>,
+    /// From provider to consumer.
+    pub back: Vec<Rule>,
+    /// Who provides and who consumes it, for each part of the fabric in which it counts apart.
+    pub domains: Vec<Domain>,
+}
+
+/// Groups between which a contract counts, all of one VRF.
+#[derive(Default)]
+pub(super) struct Domain {
+    pub providers: Vec<GroupKey>,
+    pub consumers: Vec<GroupKey>,
+}
+
+/// One group's use of a contract.
+struct Use<'a> {
+    member: &'a Member<'a>,
+    relation: &'a Relation,
+}
+
+#[derive(Default)]
+struct Uses<'a> {
+    providers: Vec<Use<'a>>,
+    consumers: Vec<Use<'a>>,
+}
+
+/// Lowers every contract that somebody uses.
+pub(super) fn lower(
+    builder: &mut Builder<'_>,
+    intent: &Intent,
+    members: &[Member<'_>],
+) -> Vec<Sides> {
+    let mut used: BTreeMap<&Dn, Uses<'_>> = BTreeMap::new();
+    for member in members {
+        // Contracts mean nothing in a VRF that enforces nothing.
+        if !intent.vrfs.get(&member.group.vrf).is_some_and(|vrf| vrf.enforced) {
+            continue;
+        }
+        for relation in &member.group.provides {
+            used.entry(&relation.contract).or_default().providers.push(Use { member, relation });
+        }
+        for relation in &member.group.consumes {
+            used.entry(&relation.contract).or_default().consumers.push(Use { member, relation });
+        }
+    }
+    let mut all = Vec::with_capacity(used.len());
+    for (dn, uses) in used {
+        let Some(contract) = intent.contracts.get(dn) else { continue };
+        check_content(builder, intent, dn, contract);
+        let domains = domains(builder, dn, contract.scope, &uses);
+        if domains.is_empty() {
+            continue;
+        }
+        let (forward, back) = rules(builder, intent, contract);
+        all.push(Sides { forward, back, domains });
+    }
+    all
+}
+
+/// Splits the users of a contract into the parts of the fabric in which it counts apart.
+fn domains(builder: &mut Builder<'_>, dn: &Dn, scope: Scope, uses: &Uses<'_>) -> Vec<Domain> {
+    // Whoever shares this key is within the contract's scope, VRFs aside.
+    let reach = |u: &Use<'_>| match scope {
+        Scope::Profile => Some(u.member.group.profile.clone()),
+        Scope::Tenant => Some(u.member.group.tenant.clone()),
+        Scope::Vrf | Scope::Global => None,
+    };
+    let mut by_key: BTreeMap<(Option<Dn>, &Dn), Domain> = BTreeMap::new();
+    let mut provider_vrfs: BTreeMap<Option<Dn>, Vec<&Dn>> = BTreeMap::new();
+    for provider in &uses.providers {
+        let (reach, vrf) = (reach(provider), &provider.member.group.vrf);
+        let vrfs = provider_vrfs.entry(reach.clone()).or_default();
+        if !vrfs.contains(&vrf) {
+            vrfs.push(vrf);
+        }
+        by_key.entry((reach, vrf)).or_default().providers.push(provider.member.key);
+    }
+    for consumer in &uses.consumers {
+        let (reach, vrf) = (reach(consumer), &consumer.member.group.vrf);
+        let vrfs = provider_vrfs.get(&reach).map(Vec::as_slice).unwrap_or_default();
+        let elsewhere = vrfs.iter().find(|other| **other != vrf).filter(|_| scope != Scope::Vrf);
+        if let Some(other) = elsewhere {
+            let text = format!(
+                "contract `{dn}` is provided in VRF `{other}`: contracts across VRFs are not \
+                 supported yet, and nothing passes between the two",
+            );
+            let dn = consumer.relation.dn.clone();
+            builder.problems.push(Problem { dn, cause: Cause::NotSupported, text });
+        }
+        match by_key.get_mut(&(reach, vrf)) {
+            Some(domain) => domain.consumers.push(consumer.member.key),
+            None if elsewhere.is_none() => {
+                let text = format!("no group within its scope provides contract `{dn}`");
+                let dn = consumer.relation.dn.clone();
+                builder.problems.push(Problem { dn, cause: Cause::NoProvider, text });
+            }
+            None => {}
+        }
+    }
+    let both = |domain: &Domain| !domain.providers.is_empty() && !domain.consumers.is_empty();
+    by_key.into_values().filter(both).collect()
+}
+
+/// Says what a contract that somebody uses lacks.
+fn check_content(builder: &mut Builder<'_>, intent: &Intent, dn: &Dn, contract: &Contract) {
+    if contract.subjects.is_empty() {
+        let text = "the contract has no subject that counts: it permits nothing".to_owned();
+        builder.problems.push(Problem { dn: dn.clone(), cause: Cause::NoSubject, text });
+    }
+    for subject in &contract.subjects {
+        let mut uses = subject.terms.iter().flat_map(|term| &term.uses);
+        if !uses.any(|u| intent.filters.get(&u.filter).is_some_and(|f| !f.entries.is_empty())) {
+            let text = "the subject has no filter with an entry: it permits nothing".to_owned();
+            let dn = subject.dn.clone();
+            builder.problems.push(Problem { dn, cause: Cause::NoFilter, text });
+        }
+    }
+}
+
+fn rules(
+    builder: &mut Builder<'_>,
+    intent: &Intent,
+    contract: &Contract,
+) -> (Vec<Rule>, Vec<Rule>) {
+    let (mut forward, mut back) = (Vec::new(), Vec::new());
+    for subject in &contract.subjects {
+        for term in &subject.terms {
+            for used in &term.uses {
+                let entries = intent.filters.get(&used.filter).map(|f| f.entries.as_slice());
+                for entry in entries.unwrap_or_default() {
+                    let (there, here) = directions(term.way, used, entry);
+                    forward.extend(
+                        there.and_then(|m| numbered(builder, subject, used, entry, m, false)),
+                    );
+                    back.extend(
+                        here.and_then(|m| numbered(builder, subject, used, entry, m, true)),
+                    );
+                }
+            }
+        }
+    }
+    (forward, back)
+}
+
+/// What an entry matches to the provider and back; see [`super`] for why.
+pub(crate) fn directions(
+    way: Way,
+    used: &FilterUse,
+    entry: &Entry,
+) -> (Option<Match>, Option<Match>) {
+    let written = entry.matches;
+    match way {
+        Way::ToProvider => (Some(written), None),
+        Way::ToConsumer => (None, Some(written)),
+        Way::BothAsWritten => (Some(written), Some(written)),
+        Way::BothReversed if entry.stateful && used.action == Action::Permit => {
+            (Some(written), None)
+        }
+        Way::BothReversed => {
+            let reversed = Match { sport: written.dport, dport: written.sport, ..written };
+            (Some(written), Some(reversed))
+        }
+    }
+}
+
+fn numbered(
+    builder: &mut Builder<'_>,
+    subject: &Subject,
+    used: &FilterUse,
+    entry: &Entry,
+    matches: Match,
+    reverse: bool,
+) -> Option<Rule> {
+    let key = RuleKey { subject: subject.dn.shared(), entry: entry.dn.shared(), reverse };
+    let number = builder.numbers.rule(&key);
+    let id = builder.or_problem(&subject.dn, number)?;
+    let origin = Origin { dn: key.subject, entry: key.entry, reverse };
+    builder.table.origins.insert(id, origin);
+    Some(Rule {
+        id,
+        priority: rank(used, &matches),
+        matches,
+        action: used.action,
+        reason: Reason::Contract,
+        stateful: entry.stateful && used.action == Action::Permit,
+        log: used.log,
+    })
+}
+
+fn rank(used: &FilterUse, matches: &Match) -> u16 {
+    let usual =
+        if *matches == Match::EVERYTHING { priority::PAIR_ANY_FILTER } else { priority::PAIR };
+    match (used.action, used.rank) {
+        (Action::Permit, _) | (Action::Deny, DenyRank::Default) => usual,
+        (Action::Deny, DenyRank::Highest) => priority::PAIR,
+        (Action::Deny, DenyRank::Medium) => priority::TO_ANY,
+        (Action::Deny, DenyRank::Lowest) => priority::ANY_TO_ANY,
+    }
+}

@@ -1,0 +1,144 @@
+//! Contracts with their subjects, and filters with their entries.
+
+use selvage_model::{Dn, Mo};
+use selvage_rules::Action;
+
+use super::objects::tenant;
+use super::{FILTER, Reader, entry};
+use crate::ir::{Contract, DenyRank, Entry, Filter, FilterUse, Intent, Scope, Subject, Term, Way};
+use crate::problem::Cause;
+
+pub(super) fn filters(reader: &mut Reader<'_>, intent: &mut Intent) {
+    for mo in reader.objects.all("vzFilter") {
+        let mut filter = Filter { entries: Vec::new(), incomplete: false };
+        for mo in reader.objects.under(mo.dn(), "vzEntry") {
+            match entry::matches(mo) {
+                Ok(matches) => filter.entries.push(Entry {
+                    dn: mo.dn().clone(),
+                    matches,
+                    stateful: mo.get("stateful") == "yes",
+                }),
+                Err(why) => {
+                    filter.incomplete = true;
+                    let text = format!("{why}: the entry matches nothing");
+                    reader.problem(mo.dn(), Cause::ContradictoryEntry, text);
+                }
+            }
+        }
+        intent.filters.insert(mo.dn().clone(), filter);
+    }
+}
+
+pub(super) fn contracts(reader: &mut Reader<'_>, intent: &mut Intent) {
+    for mo in reader.objects.all("vzBrCP") {
+        let subjects = reader.objects.under(mo.dn(), "vzSubj");
+        let subjects = subjects.into_iter().filter_map(|mo| subject(reader, intent, mo)).collect();
+        let contract = Contract { scope: scope(mo.get("scope")), subjects };
+        intent.contracts.insert(mo.dn().clone(), contract);
+    }
+}
+
+fn scope(word: &str) -> Scope {
+    match word {
+        "application-profile" => Scope::Profile,
+        "tenant" => Scope::Tenant,
+        "global" => Scope::Global,
+        _ => Scope::Vrf,
+    }
+}
+
+/// The subject `mo`, or nothing if a part of it denies and is broken: what it was to deny is then
+/// unknown, so nothing of it may permit either.
+fn subject(reader: &mut Reader<'_>, intent: &Intent, mo: &Mo) -> Option<Subject> {
+    let mut broken = Vec::new();
+    let mut terms = Vec::new();
+    let uses = uses(reader, intent, mo.dn(), "vzRsSubjFiltAtt", &mut broken);
+    let one_way = one_way_terms(reader, intent, mo.dn(), &mut broken);
+    if one_way.is_empty() {
+        terms.push(Term { way: way(mo), uses });
+    } else {
+        for unused in uses {
+            let text = "the subject has terms for each direction: this filter has no effect";
+            reader.problem(&unused.relation, Cause::NotSupported, text.to_owned());
+        }
+        terms = one_way;
+    }
+    if !broken.is_empty() {
+        for relation in broken {
+            let text = "what this denies is unknown: the whole subject permits nothing";
+            reader.problem(&relation, Cause::BrokenDeny, text.to_owned());
+        }
+        return None;
+    }
+    terms.retain(|term| !term.uses.is_empty());
+    Some(Subject { dn: mo.dn().clone(), terms })
+}
+
+fn way(mo: &Mo) -> Way {
+    if mo.get("applyBothDirections") == "no" {
+        Way::ToProvider
+    } else if mo.get("revFltPorts") == "no" {
+        Way::BothAsWritten
+    } else {
+        Way::BothReversed
+    }
+}
+
+/// The terms of a subject that says each direction apart: `vzInTerm` holds the filters from
+/// consumer to provider, `vzOutTerm` those from provider to consumer.
+fn one_way_terms(
+    reader: &mut Reader<'_>,
+    intent: &Intent,
+    subject: &Dn,
+    broken: &mut Vec<Dn>,
+) -> Vec<Term> {
+    let mut terms = Vec::new();
+    for (class, way) in [("vzInTerm", Way::ToProvider), ("vzOutTerm", Way::ToConsumer)] {
+        for mo in reader.objects.under(subject, class) {
+            let uses = uses(reader, intent, mo.dn(), "vzRsFiltAtt", broken);
+            terms.push(Term { way, uses });
+        }
+    }
+    terms
+}
+
+fn uses(
+    reader: &mut Reader<'_>,
+    intent: &Intent,
+    of: &Dn,
+    class: &str,
+    broken: &mut Vec<Dn>,
+) -> Vec<FilterUse> {
+    let mut found = Vec::new();
+    for mo in reader.objects.under(of, class) {
+        let action = if mo.get("action") == "deny" { Action::Deny } else { Action::Permit };
+        let name = mo.get("tnVzFilterName");
+        // A filter that does not exist is the relation's own fault, which the tree raises.
+        let Some(filter) = reader.resolve(tenant(of), FILTER, name) else {
+            if action == Action::Deny {
+                broken.push(mo.dn().clone());
+            }
+            continue;
+        };
+        if action == Action::Deny && intent.filters.get(&filter).is_none_or(|f| f.incomplete) {
+            broken.push(mo.dn().clone());
+        }
+        found.push(FilterUse {
+            relation: mo.dn().clone(),
+            filter,
+            action,
+            log: mo.get("directives").split(',').any(|word| word == "log"),
+            rank: rank(mo.get("priorityOverride")),
+        });
+    }
+    found
+}
+
+fn rank(word: &str) -> DenyRank {
+    match word {
+        "level1" => DenyRank::Lowest,
+        "level2" => DenyRank::Medium,
+        "level3" => DenyRank::Highest,
+        _ => DenyRank::Default,
+    }
+}

@@ -1,0 +1,63 @@
+//! Endpoints as the tree knows them, for the people who ask about one.
+
+use std::net::IpAddr;
+
+use selvage_model::{Dn, Tree};
+use selvage_rules::Mac;
+use serde::Serialize;
+
+use crate::problem::dn_as_text;
+
+/// One endpoint: a MAC with its addresses, in a group.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Endpoint {
+    /// The endpoint object.
+    #[serde(serialize_with = "dn_as_text")]
+    pub dn: Dn,
+    /// What people call it; empty if it has no name.
+    pub name: String,
+    /// DN of its group.
+    #[serde(serialize_with = "dn_as_text")]
+    pub group: Dn,
+    /// Its Ethernet address.
+    pub mac: Option<Mac>,
+    /// Its IP addresses, ascending.
+    pub ips: Vec<IpAddr>,
+}
+
+/// Every endpoint of the tree, by DN.
+pub fn endpoints(tree: &Tree) -> impl Iterator<Item = Endpoint> + '_ {
+    tree.of_class("fvCEp").filter_map(|mo| {
+        let group = mo.dn().parent()?;
+        let mut ips: Vec<IpAddr> = tree
+            .children_of_class(mo.dn(), "fvIp")
+            .filter_map(|ip| ip.get("addr").parse().ok())
+            .collect();
+        ips.extend(mo.get("ip").parse::<IpAddr>().ok().filter(|ip| !ip.is_unspecified()));
+        ips.sort();
+        ips.dedup();
+        let name = [mo.get("contName"), mo.get("id")].into_iter().find(|name| !name.is_empty());
+        Some(Endpoint {
+            dn: mo.dn().clone(),
+            name: name.unwrap_or_default().to_owned(),
+            group,
+            mac: mo.get("mac").parse().ok(),
+            ips,
+        })
+    })
+}
+
+/// The groups that `text` may name: by DN, by `TENANT/APP/EPG`, or by their own name.
+pub(crate) fn groups_called(tree: &Tree, text: &str) -> Vec<Dn> {
+    const CLASS: &str = "fvAEPg";
+    let exact = tree.get(text).filter(|mo| mo.class().name == CLASS);
+    if let Some(mo) = exact {
+        return vec![mo.dn().clone()];
+    }
+    if let [tenant, profile, group] = text.split('/').collect::<Vec<_>>()[..] {
+        let dn = format!("uni/tn-{tenant}/ap-{profile}/epg-{group}");
+        return tree.get(&dn).map(|mo| mo.dn().clone()).into_iter().collect();
+    }
+    let rn = format!("epg-{text}");
+    tree.of_class(CLASS).filter(|mo| mo.dn().rn() == rn).map(|mo| mo.dn().clone()).collect()
+}

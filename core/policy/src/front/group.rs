@@ -1,0 +1,94 @@
+//! Groups: where they are, and which contracts they offer and use.
+
+use selvage_model::{Dn, Mo};
+
+use super::objects::{parent, tenant};
+use super::{CONTRACT, Reader, network};
+use crate::ir::{Group, Intent, Relation};
+use crate::problem::Cause;
+
+/// What happens to a group that asks for something this version does not do.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Effect {
+    /// Less passes than was asked for; the rest stands.
+    Less,
+    /// Without it more would pass than was asked for, so the group goes into quarantine.
+    Quarantine,
+}
+
+/// Classes under a group that mean something this version does not do.
+const NOT_YET: &[(&str, Effect, &str)] = &[
+    ("fvRsProtBy", Effect::Quarantine, "taboo contracts"),
+    ("fvCrtrn", Effect::Quarantine, "microsegmentation criteria"),
+    ("fvRsIntraEpg", Effect::Quarantine, "contracts inside a group"),
+    ("fvRsSecInherited", Effect::Less, "contracts inherited from another group"),
+    ("fvRsConsIf", Effect::Less, "consumed contract interfaces"),
+];
+
+pub(super) fn groups(reader: &mut Reader<'_>, intent: &mut Intent) {
+    for mo in reader.objects.all("fvAEPg") {
+        let dn = mo.dn();
+        let closed = not_yet(reader, mo);
+        let (provides, consumes) =
+            (relations(reader, dn, "fvRsProv"), relations(reader, dn, "fvRsCons"));
+        let Some((bd, vrf)) = network::bridge_domain_of(reader, intent, dn) else { continue };
+        if closed {
+            continue;
+        }
+        let group = Group {
+            tenant: as_dn(tenant(dn), dn),
+            profile: as_dn(parent(dn), dn),
+            bd,
+            vrf,
+            isolated: mo.get("pcEnfPref") == "enforced",
+            provides,
+            consumes,
+        };
+        intent.groups.insert(dn.clone(), group);
+    }
+}
+
+/// Says what the group asks for in vain; true if it must be closed for it.
+fn not_yet(reader: &mut Reader<'_>, mo: &Mo) -> bool {
+    let mut closed = false;
+    for (class, effect, what) in NOT_YET {
+        for child in reader.objects.under(mo.dn(), class) {
+            let then = match effect {
+                Effect::Less => "it has no effect",
+                Effect::Quarantine => "the group is in quarantine",
+            };
+            closed |= *effect == Effect::Quarantine;
+            let text = format!("{what} are not supported yet: {then}");
+            reader.problem(child.dn(), Cause::NotSupported, text);
+        }
+    }
+    if mo.get("isAttrBasedEPg") == "yes" {
+        closed = true;
+        let text = "microsegment groups are not supported yet: the group is in quarantine";
+        reader.problem(mo.dn(), Cause::NotSupported, text.to_owned());
+    }
+    if mo.get("shutdown") == "yes" {
+        closed = true;
+        let text = "the group is shut down: its endpoints are in quarantine";
+        reader.problem(mo.dn(), Cause::ShutDown, text.to_owned());
+    }
+    closed
+}
+
+/// The contracts a group names. One that does not exist is the relation's own fault, which the tree
+/// raises; an estimate to add one adds nothing yet.
+fn relations(reader: &Reader<'_>, group: &Dn, class: &str) -> Vec<Relation> {
+    let installed = |mo: &&Mo| mo.get("intent") != "estimate_add";
+    let of_group = reader.objects.under(group, class).into_iter().filter(installed);
+    of_group
+        .filter_map(|mo| {
+            let contract = reader.resolve(tenant(group), CONTRACT, mo.get("tnVzBrCPName"))?;
+            Some(Relation { dn: mo.dn().clone(), contract })
+        })
+        .collect()
+}
+
+/// `text` as a DN. It is a part of `whole`, which is one, so it always is one itself.
+fn as_dn(text: &str, whole: &Dn) -> Dn {
+    text.parse().unwrap_or_else(|_| whole.clone())
+}

@@ -1,0 +1,175 @@
+//! What a tree asks for, once every name in it is resolved: the front's result, the compiler's
+//! input.
+//!
+//! Nothing here can be wrong: whatever was dangling, contradictory or half made has become a
+//! [`Problem`](crate::Problem) on the way here and is absent, so that it denies.
+
+use std::collections::BTreeMap;
+
+use selvage_model::Dn;
+use selvage_rules::{Action, Gateway, Mac, Match};
+
+/// Everything enforceable of a tree, by DN.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Intent {
+    /// VRFs.
+    pub vrfs: BTreeMap<Dn, Vrf>,
+    /// Bridge domains that are in a VRF.
+    pub bridge_domains: BTreeMap<Dn, BridgeDomain>,
+    /// Groups that are in such a bridge domain.
+    pub groups: BTreeMap<Dn, Group>,
+    /// Contracts.
+    pub contracts: BTreeMap<Dn, Contract>,
+    /// Filters.
+    pub filters: BTreeMap<Dn, Filter>,
+}
+
+/// A VRF.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Vrf {
+    /// Contracts count. Otherwise everything passes but what a group keeps apart inside itself.
+    pub enforced: bool,
+}
+
+/// A bridge domain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BridgeDomain {
+    /// Its VRF.
+    pub vrf: Dn,
+    /// The MAC of its gateways.
+    pub mac: Mac,
+    /// Packets to that MAC are routed.
+    pub routed: bool,
+    /// Its gateways, ascending.
+    pub gateways: Vec<Gateway>,
+}
+
+/// A group of endpoints treated alike.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Group {
+    /// Its tenant.
+    pub tenant: Dn,
+    /// Its application profile.
+    pub profile: Dn,
+    /// The bridge domain its endpoints live in.
+    pub bd: Dn,
+    /// The VRF of that bridge domain.
+    pub vrf: Dn,
+    /// Its endpoints may not talk to each other.
+    pub isolated: bool,
+    /// Contracts it offers.
+    pub provides: Vec<Relation>,
+    /// Contracts it uses.
+    pub consumes: Vec<Relation>,
+}
+
+/// A relation from a group to a contract.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Relation {
+    /// The relation object.
+    pub dn: Dn,
+    /// The contract it resolved to.
+    pub contract: Dn,
+}
+
+/// Between which groups of those that use it a contract counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// Groups of one application profile.
+    Profile,
+    /// Groups of one VRF.
+    Vrf,
+    /// Groups of one tenant.
+    Tenant,
+    /// All groups.
+    Global,
+}
+
+/// What providers offer to consumers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Contract {
+    /// Between whom it counts.
+    pub scope: Scope,
+    /// Its subjects, by DN. One that is broken beyond use is absent.
+    pub subjects: Vec<Subject>,
+}
+
+/// One subject of a contract.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subject {
+    /// The subject.
+    pub dn: Dn,
+    /// What it lets through, and which way.
+    pub terms: Vec<Term>,
+}
+
+/// Which way a term's filters count. A consumer asks, a provider answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// Both ways; on the way back source and destination ports change places.
+    BothReversed,
+    /// Both ways, with the ports as they are written.
+    BothAsWritten,
+    /// From consumer to provider only.
+    ToProvider,
+    /// From provider to consumer only.
+    ToConsumer,
+}
+
+/// Filters that count one way, or both.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Term {
+    /// Which way.
+    pub way: Way,
+    /// The filters.
+    pub uses: Vec<FilterUse>,
+}
+
+/// A subject's use of a filter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FilterUse {
+    /// The relation object.
+    pub relation: Dn,
+    /// The filter it resolved to.
+    pub filter: Dn,
+    /// Permit or deny what the filter matches.
+    pub action: Action,
+    /// Log what it decides.
+    pub log: bool,
+    /// How it ranks if it denies.
+    pub rank: DenyRank,
+}
+
+/// How a deny ranks against permits (ACI's `priorityOverride`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DenyRank {
+    /// As a permit of the same pair and filter would.
+    Default,
+    /// `level1`, lowest: as a rule between any two groups.
+    Lowest,
+    /// `level2`, medium: as a rule from a group to any.
+    Medium,
+    /// `level3`, highest: as a rule between two named groups.
+    Highest,
+}
+
+/// A filter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Filter {
+    /// Its entries, by DN. A broken one is absent.
+    pub entries: Vec<Entry>,
+    /// A broken entry is absent from it, so a subject must not deny by it.
+    pub incomplete: bool,
+}
+
+/// One entry of a filter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The entry.
+    pub dn: Dn,
+    /// What it matches, on the way to the provider.
+    pub matches: Match,
+    /// Replies pass by the connection. Counts for TCP, UDP and ICMP echo alike: see
+    /// [`crate::compile`].
+    pub stateful: bool,
+}

@@ -1,0 +1,182 @@
+//! What is wrong with a configuration, said about the object that can mend it.
+//!
+//! A relation whose target does not exist is the tree's own fault, with a code for each relation
+//! class; what follows from it here (a group in quarantine) is a problem of the object it befalls.
+
+use std::fmt;
+
+use selvage_model::Dn;
+use serde::{Serialize, Serializer};
+
+/// How much of what was asked for does not happen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Nothing is lost yet.
+    Warning,
+    /// A part of the object has no effect.
+    Minor,
+    /// The object has no effect; what depends on it is closed.
+    Major,
+}
+
+/// What kind of thing is wrong. Every cause has a fault code of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Cause {
+    /// A group is administratively down.
+    ShutDown,
+    /// A bridge domain is in no VRF, or in one that does not exist.
+    NoVrf,
+    /// A group is in no bridge domain that is enforced.
+    NoBridgeDomain,
+    /// A contract that is used has no subject.
+    NoSubject,
+    /// A subject that is used names no filter, or its filters have no entry.
+    NoFilter,
+    /// A contract is consumed, but nobody within its scope provides it.
+    NoProvider,
+    /// A filter entry contradicts itself.
+    ContradictoryEntry,
+    /// A subnet's address is none, or a group of addresses that no gateway can have.
+    BadSubnet,
+    /// Two subnets of one VRF overlap.
+    OverlappingSubnets,
+    /// A subject or filter denies with a part that is broken, so all of it is closed.
+    BrokenDeny,
+    /// The configuration asks for something that is not supported yet.
+    NotSupported,
+    /// A pool of numbers has run dry.
+    OutOfNumbers,
+}
+
+impl Cause {
+    /// Every cause.
+    pub const ALL: &[Cause] = &[
+        Cause::ShutDown,
+        Cause::NoVrf,
+        Cause::NoBridgeDomain,
+        Cause::NoSubject,
+        Cause::NoFilter,
+        Cause::NoProvider,
+        Cause::ContradictoryEntry,
+        Cause::BadSubnet,
+        Cause::OverlappingSubnets,
+        Cause::BrokenDeny,
+        Cause::NotSupported,
+        Cause::OutOfNumbers,
+    ];
+
+    /// The fault code. The block F97xx is this project's own; none is reused.
+    pub fn code(self) -> &'static str {
+        match self {
+            Cause::ShutDown => "F9701",
+            Cause::NoVrf => "F9702",
+            Cause::NoBridgeDomain => "F9703",
+            Cause::NoSubject => "F9704",
+            Cause::NoFilter => "F9705",
+            Cause::NoProvider => "F9706",
+            Cause::ContradictoryEntry => "F9707",
+            Cause::BadSubnet => "F9708",
+            Cause::OverlappingSubnets => "F9709",
+            Cause::BrokenDeny => "F9710",
+            Cause::NotSupported => "F9711",
+            Cause::OutOfNumbers => "F9712",
+        }
+    }
+
+    /// What users read and filter by.
+    pub fn name(self) -> &'static str {
+        match self {
+            Cause::ShutDown => "shut-down",
+            Cause::NoVrf => "no-vrf",
+            Cause::NoBridgeDomain => "no-bridge-domain",
+            Cause::NoSubject => "no-subject",
+            Cause::NoFilter => "no-filter",
+            Cause::NoProvider => "no-provider",
+            Cause::ContradictoryEntry => "contradictory-entry",
+            Cause::BadSubnet => "bad-subnet",
+            Cause::OverlappingSubnets => "overlapping-subnets",
+            Cause::BrokenDeny => "broken-deny",
+            Cause::NotSupported => "not-supported",
+            Cause::OutOfNumbers => "out-of-numbers",
+        }
+    }
+
+    /// How much is lost by it.
+    pub fn severity(self) -> Severity {
+        match self {
+            Cause::ShutDown | Cause::NoProvider => Severity::Warning,
+            Cause::NoSubject
+            | Cause::NoFilter
+            | Cause::ContradictoryEntry
+            | Cause::NotSupported => Severity::Minor,
+            Cause::NoVrf
+            | Cause::NoBridgeDomain
+            | Cause::BadSubnet
+            | Cause::OverlappingSubnets
+            | Cause::BrokenDeny
+            | Cause::OutOfNumbers => Severity::Major,
+        }
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl Serialize for Cause {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
+/// One thing wrong with the configuration. It becomes a fault under its object, and goes when the
+/// configuration is mended.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Problem {
+    /// The object that is wrong, and where it is shown.
+    #[serde(serialize_with = "dn_as_text")]
+    pub dn: Dn,
+    /// What kind of thing is wrong.
+    pub cause: Cause,
+    /// One sentence: what is wrong, and what therefore does not happen.
+    pub text: String,
+}
+
+impl Problem {
+    /// How much is lost by it.
+    pub fn severity(&self) -> Severity {
+        self.cause.severity()
+    }
+
+    /// Its fault code.
+    pub fn code(&self) -> &'static str {
+        self.cause.code()
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}: {}", self.code(), self.dn, self.text)
+    }
+}
+
+pub(crate) fn dn_as_text<S: Serializer>(dn: &Dn, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(dn.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_cause_has_a_code_and_a_name_of_its_own() {
+        let codes: BTreeSet<_> = Cause::ALL.iter().map(|c| c.code()).collect();
+        let names: BTreeSet<_> = Cause::ALL.iter().map(|c| c.name()).collect();
+        assert_eq!((codes.len(), names.len()), (Cause::ALL.len(), Cause::ALL.len()));
+    }
+}

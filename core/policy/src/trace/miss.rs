@@ -1,0 +1,152 @@
+//! What comes nearest to allowing a flow that is denied.
+
+use selvage_model::Dn;
+use selvage_rules::{Action, Match, Packet};
+use serde::Serialize;
+
+use super::flow::describe;
+use super::words::name;
+use crate::compile::{Compiled, directions};
+use crate::ir::Contract;
+use crate::problem::dn_as_text;
+
+/// How many are worth showing.
+const SHOWN: usize = 5;
+
+/// Why a contract does not allow the flow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Why {
+    /// It lies between the two groups, and allows something else.
+    OtherTraffic,
+    /// It lies between the two groups, and allows this the other way round.
+    OtherWay,
+    /// The receiver provides it, and the sender does not consume it.
+    NotConsumed,
+    /// The sender consumes it, and the receiver does not provide it.
+    NotProvided,
+}
+
+/// A contract that almost allows a flow.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Miss {
+    /// Why it does not.
+    pub why: Why,
+    /// The contract.
+    #[serde(serialize_with = "dn_as_text")]
+    pub contract: Dn,
+    /// The filter entry that comes nearest.
+    #[serde(serialize_with = "dn_as_text")]
+    pub entry: Dn,
+    /// What that entry allows.
+    pub allows: String,
+    /// All this in one sentence.
+    pub text: String,
+}
+
+/// One entry that a contract permits in one direction.
+struct Offer<'a> {
+    entry: &'a Dn,
+    matches: Match,
+}
+
+/// The nearest misses for `packet` between two groups that have no contract for it, nearest first:
+/// contracts that lie between them before contracts that could, and the same protocol before
+/// others.
+pub(super) fn nearest(compiled: &Compiled, from: &Dn, to: &Dn, packet: &Packet) -> Vec<Miss> {
+    let intent = &compiled.intent;
+    let (Some(sender), Some(receiver)) = (intent.groups.get(from), intent.groups.get(to)) else {
+        return Vec::new();
+    };
+    let names = |relations: &[crate::ir::Relation], contract: &Dn| {
+        relations.iter().any(|r| &r.contract == contract)
+    };
+    let mut misses: Vec<(u32, Miss)> = Vec::new();
+    let mut add = |why, contract: &Dn, offer: &Offer<'_>| {
+        let distance = distance(packet, &offer.matches);
+        misses.push((distance, miss(why, contract, offer, from, to)));
+    };
+    for used in &sender.consumes {
+        let Some(contract) = intent.contracts.get(&used.contract) else { continue };
+        let provided = names(&receiver.provides, &used.contract);
+        for offer in offers(compiled, contract, true) {
+            if provided {
+                add(Why::OtherTraffic, &used.contract, &offer);
+            } else if offer.matches.matches(packet) {
+                add(Why::NotProvided, &used.contract, &offer);
+            }
+        }
+    }
+    for offered in &receiver.provides {
+        let Some(contract) = intent.contracts.get(&offered.contract) else { continue };
+        if names(&sender.consumes, &offered.contract) {
+            continue;
+        }
+        for offer in offers(compiled, contract, true).filter(|o| o.matches.matches(packet)) {
+            add(Why::NotConsumed, &offered.contract, &offer);
+        }
+    }
+    for offered in &sender.provides {
+        let Some(contract) = intent.contracts.get(&offered.contract) else { continue };
+        if !names(&receiver.consumes, &offered.contract) {
+            continue;
+        }
+        for offer in offers(compiled, contract, true).filter(|o| o.matches.matches(packet)) {
+            add(Why::OtherWay, &offered.contract, &offer);
+        }
+    }
+    misses.sort_by(|(d1, m1), (d2, m2)| {
+        (m1.why, d1, &m1.contract, &m1.entry).cmp(&(m2.why, d2, &m2.contract, &m2.entry))
+    });
+    misses.into_iter().map(|(_, miss)| miss).take(SHOWN).collect()
+}
+
+/// What `contract` permits toward the provider, or back.
+fn offers<'a>(
+    compiled: &'a Compiled,
+    contract: &'a Contract,
+    toward_provider: bool,
+) -> impl Iterator<Item = Offer<'a>> {
+    let terms = contract.subjects.iter().flat_map(|subject| &subject.terms);
+    terms.flat_map(move |term| {
+        let permits = term.uses.iter().filter(|used| used.action == Action::Permit);
+        permits.flat_map(move |used| {
+            let filter = compiled.intent.filters.get(&used.filter);
+            filter.into_iter().flat_map(|f| &f.entries).filter_map(move |entry| {
+                let (there, back) = directions(term.way, used, entry);
+                let matches = if toward_provider { there } else { back }?;
+                Some(Offer { entry: &entry.dn, matches })
+            })
+        })
+    })
+}
+
+/// How far a packet is from what an entry matches: another protocol is farther than any port.
+fn distance(packet: &Packet, matches: &Match) -> u32 {
+    let mut distance = 0;
+    if matches.proto.is_some_and(|proto| proto != packet.proto) {
+        distance += 1 << 20;
+    }
+    if !matches.ether.matches(packet.ether) {
+        distance += 1 << 19;
+    }
+    let port = u32::from(packet.dport);
+    let (first, last) = (u32::from(matches.dport.first), u32::from(matches.dport.last));
+    distance + first.saturating_sub(port) + port.saturating_sub(last)
+}
+
+fn miss(why: Why, contract: &Dn, offer: &Offer<'_>, from: &Dn, to: &Dn) -> Miss {
+    let allows = describe(&offer.matches);
+    let (called, from, to) = (name(contract), name(from), name(to));
+    let text = match why {
+        Why::OtherTraffic => format!("contract {called} allows {allows}"),
+        Why::OtherWay => format!("contract {called} lets {to} open {allows} to {from}"),
+        Why::NotConsumed => {
+            format!("contract {called} of {to} allows {allows}, but {from} does not consume it")
+        }
+        Why::NotProvided => {
+            format!("contract {called} allows {allows}, but {to} does not provide it")
+        }
+    };
+    Miss { why, contract: contract.clone(), entry: offer.entry.clone(), allows, text }
+}

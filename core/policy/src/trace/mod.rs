@@ -1,0 +1,267 @@
+//! Who decided about a flow, and through which objects: the answer behind `trace`, and behind the
+//! words of a drop.
+
+mod flow;
+mod miss;
+mod place;
+mod words;
+
+use selvage_model::Dn;
+use selvage_rules::{Action, ClassId, EtherType, Packet, Reason, RuleId, Verdict};
+use serde::Serialize;
+
+use crate::compile::Compiled;
+use crate::front::Endpoint;
+use crate::ir::Intent;
+use crate::problem::{Problem, dn_as_text};
+
+pub use flow::{Flow, ParseFlowError, describe, parse_flow, reply};
+pub use miss::{Miss, Why};
+pub use place::{FindError, Place, find};
+
+/// What happens to a flow between two ends, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Trace {
+    /// Where its first packet comes from.
+    pub from: End,
+    /// Where it goes.
+    pub to: End,
+    /// Contracts that one end provides and the other consumes, whatever they allow.
+    pub contracts: Vec<Candidate>,
+    /// The first packet.
+    pub forward: Leg,
+    /// The answer to it.
+    pub back: Leg,
+    /// Both in one sentence.
+    pub text: String,
+}
+
+/// One end of a flow, and where it lies.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct End {
+    /// The endpoint, if one was asked for.
+    pub endpoint: Option<Endpoint>,
+    /// Its group.
+    #[serde(serialize_with = "dn_as_text")]
+    pub group: Dn,
+    /// The group's class; `None` while the group is in quarantine.
+    pub class: Option<ClassId>,
+    /// Its bridge domain.
+    #[serde(serialize_with = "maybe_dn")]
+    pub bridge_domain: Option<Dn>,
+    /// Its VRF.
+    #[serde(serialize_with = "maybe_dn")]
+    pub vrf: Option<Dn>,
+    /// Why the group is in quarantine.
+    pub problems: Vec<Problem>,
+}
+
+/// A contract between the two ends.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Candidate {
+    /// The contract.
+    #[serde(serialize_with = "dn_as_text")]
+    pub contract: Dn,
+    /// The provider's relation to it.
+    #[serde(serialize_with = "dn_as_text")]
+    pub provider: Dn,
+    /// The consumer's relation to it.
+    #[serde(serialize_with = "dn_as_text")]
+    pub consumer: Dn,
+    /// The end where the flow comes from consumes it; otherwise it provides it.
+    pub asks: bool,
+}
+
+/// One packet, its verdict and who gave it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Leg {
+    /// The packet judged.
+    pub packet: Packet,
+    /// What happens to it.
+    pub verdict: Verdict,
+    /// The objects behind the rule that decided.
+    pub chain: Option<Chain>,
+    /// What comes nearest to allowing it, nearest first; only where it is denied.
+    pub misses: Vec<Miss>,
+    /// All this in one sentence.
+    pub text: String,
+}
+
+/// The objects behind a rule.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Chain {
+    /// The rule.
+    pub rule: RuleId,
+    /// It is the rule for the way back.
+    pub reverse: bool,
+    /// The contract subject, or the object whose default it is.
+    pub subject: String,
+    /// The contract; `None` for a default.
+    #[serde(serialize_with = "maybe_dn")]
+    pub contract: Option<Dn>,
+    /// The filter; `None` for a default.
+    #[serde(serialize_with = "maybe_dn")]
+    pub filter: Option<Dn>,
+    /// The filter entry; `None` for a default.
+    #[serde(serialize_with = "maybe_dn")]
+    pub entry: Option<Dn>,
+    /// The provider's relation to the contract.
+    #[serde(serialize_with = "maybe_dn")]
+    pub provider: Option<Dn>,
+    /// The consumer's relation to the contract.
+    #[serde(serialize_with = "maybe_dn")]
+    pub consumer: Option<Dn>,
+}
+
+/// Judges `flow` between two places, as the hosts would. `family` is the address family asked for;
+/// without one the addresses of the endpoints say, and IPv4 where they do not.
+pub fn trace(
+    compiled: &Compiled,
+    from: &Place,
+    to: &Place,
+    flow: Flow,
+    family: Option<EtherType>,
+) -> Trace {
+    let family = family.unwrap_or_else(|| common_family(from, to));
+    trace_packet(compiled, from, to, &flow.packet(family))
+}
+
+/// Judges one packet, the first of its flow, and the answer to it.
+pub fn trace_packet(compiled: &Compiled, from: &Place, to: &Place, packet: &Packet) -> Trace {
+    let (from, to) = (end(compiled, from), end(compiled, to));
+    let forward = leg(compiled, &from, &to, packet, false);
+    let answer = reply(packet);
+    let back = if forward.verdict.action == Action::Permit && forward.verdict.stateful {
+        established(&forward, answer)
+    } else {
+        leg(compiled, &to, &from, &answer, true)
+    };
+    let contracts = candidates(&compiled.intent, &from.group, &to.group);
+    let text = words::summary(&forward, &back);
+    Trace { from, to, contracts, forward, back, text }
+}
+
+/// The verdict on one packet from one group to another, as the hosts would give it: the table's,
+/// unless the packet cannot get there at all.
+pub fn verdict(compiled: &Compiled, from: &Dn, to: &Dn, packet: &Packet) -> Verdict {
+    let (Some(src), Some(dst)) = (compiled.groups.get(from), compiled.groups.get(to)) else {
+        return dropped(Reason::Quarantine);
+    };
+    if src.scope != dst.scope {
+        return dropped(Reason::UnknownDestination);
+    }
+    let table = &compiled.table;
+    let bd_of = |key| table.groups.get(key).and_then(|g| table.bridge_domains.get(&g.bd));
+    if let (Some(here), Some(there)) = (bd_of(src), bd_of(dst))
+        && here.name != there.name
+        && !(here.routed && there.routed && packet.ether.is_ip())
+    {
+        return dropped(Reason::NotRouted);
+    }
+    table.judge(src.scope, src.class, dst.class, packet)
+}
+
+fn dropped(reason: Reason) -> Verdict {
+    Verdict { reason, ..Verdict::IMPLICIT_DENY }
+}
+
+fn common_family(from: &Place, to: &Place) -> EtherType {
+    let has = |place: &Place, v6: bool| match place {
+        Place::Group(_) => true,
+        Place::Endpoint(e) => e.ips.is_empty() || e.ips.iter().any(|ip| ip.is_ipv6() == v6),
+    };
+    let v4 = has(from, false) && has(to, false);
+    if v4 || !(has(from, true) && has(to, true)) { EtherType::IPV4 } else { EtherType::IPV6 }
+}
+
+fn end(compiled: &Compiled, place: &Place) -> End {
+    let group = place.group();
+    let resolved = compiled.intent.groups.get(group);
+    let class = compiled.groups.get(group).map(|key| key.class);
+    let problems = match class {
+        Some(_) => Vec::new(),
+        None => compiled.problems.iter().filter(|p| group.contains(&p.dn)).cloned().collect(),
+    };
+    End {
+        endpoint: match place {
+            Place::Group(_) => None,
+            Place::Endpoint(endpoint) => Some(endpoint.clone()),
+        },
+        group: group.clone(),
+        class,
+        bridge_domain: resolved.map(|g| g.bd.clone()),
+        vrf: resolved.map(|g| g.vrf.clone()),
+        problems,
+    }
+}
+
+fn leg(compiled: &Compiled, from: &End, to: &End, packet: &Packet, is_answer: bool) -> Leg {
+    let verdict = verdict(compiled, &from.group, &to.group, packet);
+    let chain = verdict.rule.and_then(|rule| chain(compiled, rule, &from.group, &to.group));
+    let misses = if verdict.reason == Reason::NoContract {
+        miss::nearest(compiled, &from.group, &to.group, packet)
+    } else {
+        Vec::new()
+    };
+    let mut leg = Leg { packet: *packet, verdict, chain, misses, text: String::new() };
+    leg.text = words::sentence(from, to, &leg, is_answer);
+    leg
+}
+
+fn established(forward: &Leg, packet: Packet) -> Leg {
+    let verdict = Verdict { reason: Reason::Established, ..forward.verdict };
+    let text = format!("the answer passes: {}", Reason::Established.text());
+    Leg { packet, verdict, chain: forward.chain.clone(), misses: Vec::new(), text }
+}
+
+/// The objects behind `rule`, given the groups it was found between.
+pub fn chain(compiled: &Compiled, rule: RuleId, from: &Dn, to: &Dn) -> Option<Chain> {
+    let origin = compiled.table.origins.get(&rule)?;
+    let entry: Option<Dn> = origin.entry.parse().ok();
+    let subject: Option<Dn> = origin.dn.parse().ok();
+    let contract = entry.as_ref().and(subject.as_ref()).and_then(Dn::parent);
+    let (consumer, provider) = if origin.reverse { (to, from) } else { (from, to) };
+    let related = |group: &Dn, provides: bool| {
+        let group = compiled.intent.groups.get(group)?;
+        let relations = if provides { &group.provides } else { &group.consumes };
+        relations.iter().find(|r| Some(&r.contract) == contract.as_ref()).map(|r| r.dn.clone())
+    };
+    Some(Chain {
+        rule,
+        reverse: origin.reverse,
+        subject: origin.dn.to_string(),
+        filter: entry.as_ref().and_then(Dn::parent),
+        provider: related(provider, true),
+        consumer: related(consumer, false),
+        contract,
+        entry,
+    })
+}
+
+fn candidates(intent: &Intent, from: &Dn, to: &Dn) -> Vec<Candidate> {
+    let between = |consumer: &Dn, provider: &Dn, asks: bool| -> Vec<Candidate> {
+        let (Some(c), Some(p)) = (intent.groups.get(consumer), intent.groups.get(provider)) else {
+            return Vec::new();
+        };
+        let pairs = c.consumes.iter().filter_map(|used| {
+            let offered = p.provides.iter().find(|offered| offered.contract == used.contract)?;
+            Some(Candidate {
+                contract: used.contract.clone(),
+                provider: offered.dn.clone(),
+                consumer: used.dn.clone(),
+                asks,
+            })
+        });
+        pairs.collect()
+    };
+    let mut all = between(from, to, true);
+    all.extend(between(to, from, false));
+    all
+}
+
+fn maybe_dn<S: serde::Serializer>(dn: &Option<Dn>, serializer: S) -> Result<S::Ok, S::Error> {
+    match dn {
+        Some(dn) => serializer.serialize_some(dn.as_str()),
+        None => serializer.serialize_none(),
+    }
+}

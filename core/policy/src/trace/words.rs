@@ -1,0 +1,68 @@
+//! Verdicts in one sentence.
+
+use selvage_model::Dn;
+use selvage_rules::{Action, Reason};
+
+use super::{End, Flow, Leg};
+
+/// The name an object has in its DN, without what its class puts before it.
+pub(super) fn name(dn: &Dn) -> &str {
+    dn.rn().split_once('-').map_or(dn.rn(), |(_, name)| name)
+}
+
+fn who(end: &End) -> String {
+    match &end.endpoint {
+        Some(endpoint) if !endpoint.name.is_empty() => {
+            format!("{} ({})", endpoint.name, name(&end.group))
+        }
+        _ => name(&end.group).to_owned(),
+    }
+}
+
+/// What happens to the packet of `leg`, and why.
+pub(super) fn sentence(from: &End, to: &End, leg: &Leg, is_answer: bool) -> String {
+    let Leg { packet, verdict, chain, misses, .. } = leg;
+    let flow = match Flow::of(packet) {
+        // An answer goes to a port that means nothing; where it comes from does.
+        Flow::Port { proto, .. } if is_answer => {
+            format!("the answer from {}", Flow::Port { proto, port: packet.sport })
+        }
+        flow if is_answer => format!("the answer to {flow}"),
+        flow => flow.to_string(),
+    };
+    let (a, b) = (who(from), who(to));
+    let chain = chain.as_ref();
+    let by = chain.and_then(|c| c.contract.as_ref()).map(name);
+    if verdict.action == Action::Permit {
+        let why = match (by, chain.and_then(|c| c.entry.as_ref())) {
+            (Some(contract), Some(entry)) => {
+                format!("contract {contract} allows it (entry {})", name(entry))
+            }
+            _ => verdict.reason.text().to_owned(),
+        };
+        return format!("{flow} from {a} reaches {b}: {why}");
+    }
+    let why = match verdict.reason {
+        Reason::Denied => match by {
+            Some(contract) => format!("contract {contract} denies it"),
+            None => format!("{a} keeps its endpoints apart"),
+        },
+        Reason::Quarantine => {
+            let first = from.problems.first().or(to.problems.first());
+            first.map_or_else(|| verdict.reason.text().to_owned(), |p| p.text.clone())
+        }
+        Reason::UnknownDestination => "the two are in different VRFs".to_owned(),
+        reason => reason.text().to_owned(),
+    };
+    let nearest = misses.first().map(|m| format!("; nearest: {}", m.text)).unwrap_or_default();
+    format!("{flow} from {a} does not reach {b}: {why}{nearest}")
+}
+
+/// What happens to a flow: to its first packet, and whether an answer comes back.
+pub(super) fn summary(forward: &Leg, back: &Leg) -> String {
+    let answered = match (forward.verdict.action, back.verdict.action) {
+        (Action::Permit, Action::Deny) => ", but the answer does not come back",
+        _ => "",
+    };
+    format!("{}{answered}", forward.text)
+}

@@ -1,0 +1,212 @@
+//! Properties over generated tenants. The domains are small so that names collide, targets are
+//! missing and rules overlap.
+
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+use proptest::sample::select;
+use selvage_model::Tree;
+use selvage_policy::matrix::matrix;
+use selvage_policy::slice::{Index, slice};
+use selvage_policy::{Numbers, compile};
+use selvage_rules::{Action, EtherType, GroupKey, Packet, RuleSet, TcpFlags, Verdict, proto};
+
+use super::world::{objects, put, tree};
+
+const GROUPS: usize = 5;
+
+fn line() -> impl Strategy<Value = String> {
+    let tenant = select(&["t", "common"]);
+    let n = 0..3_u8;
+    let group = 0..GROUPS;
+    let entry = select(&[
+        "",
+        "etherT=ip",
+        "etherT=ip prot=tcp",
+        "etherT=ip prot=tcp dFromPort=80 dToPort=81",
+        "etherT=ip prot=tcp dFromPort=81 dToPort=82 stateful=yes",
+        "etherT=ipv6 prot=udp sFromPort=80 sToPort=80",
+        "etherT=ip prot=icmp icmpv4T=echo",
+        "etherT=arp",
+        "etherT=ip prot=tcp tcpRules=est",
+        "etherT=ip applyToFrag=yes",
+        "prot=tcp",
+    ]);
+    let subject = select(&["", "revFltPorts=no"]);
+    let used = select(&[
+        "",
+        "action=deny",
+        "action=deny priorityOverride=level1",
+        "action=deny priorityOverride=level2",
+        "action=deny priorityOverride=level3",
+        "directives=log",
+    ]);
+    let scope = select(&["context", "tenant", "application-profile", "global"]);
+    let group_props = select(&["", "pcEnfPref=enforced", "shutdown=yes"]);
+    let vrf = select(&["", "pcEnfPref=unenforced"]);
+    let relation = select(&["rsprov", "rscons"]);
+    prop_oneof![
+        1 => (tenant.clone(), n.clone(), vrf)
+            .prop_map(|(t, v, p)| format!("uni/tn-{t}/ctx-v{v} {p}")),
+        2 => (tenant.clone(), n.clone(), n.clone())
+            .prop_map(|(t, b, v)| format!("uni/tn-{t}/BD-b{b}/rsctx tnFvCtxName=v{v}")),
+        3 => (group.clone(), n.clone())
+            .prop_map(|(g, b)| format!("ap-a{}/epg-g{g}/rsbd tnFvBDName=b{b}", g % 2)),
+        1 => (group.clone(), group_props)
+            .prop_map(|(g, p)| format!("ap-a{}/epg-g{g} {p}", g % 2)),
+        6 => (group, relation, n.clone())
+            .prop_map(|(g, r, c)| format!("ap-a{}/epg-g{g}/{r}-c{c}", g % 2)),
+        1 => (tenant.clone(), n.clone(), scope)
+            .prop_map(|(t, c, s)| format!("uni/tn-{t}/brc-c{c} scope={s}")),
+        1 => (tenant.clone(), n.clone(), subject)
+            .prop_map(|(t, c, p)| format!("uni/tn-{t}/brc-c{c}/subj-s {p}")),
+        5 => (tenant.clone(), n.clone(), n.clone(), used).prop_map(|(t, c, f, p)| {
+            format!("uni/tn-{t}/brc-c{c}/subj-s/rssubjFiltAtt-f{f} {p}")
+        }),
+        4 => (tenant, n.clone(), n, entry)
+            .prop_map(|(t, f, e, p)| format!("uni/tn-{t}/flt-f{f}/e-e{e} {p}")),
+    ]
+}
+
+/// A tenant in which most things exist, and then whatever the lines say.
+fn policy() -> impl Strategy<Value = Vec<String>> {
+    let ground = ["ctx-v0", "BD-b0/rsctx tnFvCtxName=v0", "BD-b1/rsctx tnFvCtxName=v0"];
+    let groups = (0..GROUPS).map(|g| format!("ap-a{}/epg-g{g}/rsbd tnFvBDName=b{}", g % 2, g % 2));
+    let ground: Vec<String> = ground.into_iter().map(str::to_owned).chain(groups).collect();
+    prop::collection::vec(line(), 0..50).prop_map(move |lines| [ground.clone(), lines].concat())
+}
+
+fn packet() -> impl Strategy<Value = Packet> {
+    let port = select(&[0_u16, 79, 80, 81, 82, 83, 49152]);
+    (
+        select(&[EtherType::IPV4, EtherType::IPV6, EtherType::ARP]),
+        select(&[proto::TCP, proto::UDP, proto::ICMP, proto::ICMPV6]),
+        (port.clone(), port),
+        select(&[TcpFlags::SYN, TcpFlags::ACK]),
+        select(&[0_u8, 8, 128]),
+        prop::bool::weighted(0.2),
+    )
+        .prop_map(|(ether, proto, (sport, dport), tcp_flags, icmp_type, later_fragment)| {
+            Packet {
+                sport,
+                dport,
+                tcp_flags,
+                icmp_type,
+                arp_op: u16::from(ether == EtherType::ARP),
+                later_fragment,
+                ..Packet::ip(ether, proto)
+            }
+        })
+}
+
+fn keys() -> impl Strategy<Value = BTreeSet<usize>> {
+    prop::collection::btree_set(0..GROUPS, 0..GROUPS)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_reference_in_a_table_leads_somewhere(lines in policy()) {
+        let table = compile(&tree(&lines.join("\n")), &mut Numbers::default()).table;
+        for (pair, id) in &table.pairs {
+            prop_assert!(table.vrfs.contains_key(&pair.scope));
+            let set = &table.rule_sets[id];
+            prop_assert!(!set.rules.is_empty());
+            prop_assert_eq!(&RuleSet::new(*id, set.rules.clone()), &**set);
+            for rule in &set.rules {
+                prop_assert!(table.origins.contains_key(&rule.id));
+            }
+        }
+        let used: BTreeSet<_> = table.pairs.values().collect();
+        prop_assert!(table.rule_sets.keys().all(|id| used.contains(id)));
+        for group in table.groups.values() {
+            prop_assert!(table.bridge_domains.contains_key(&group.bd));
+        }
+        for bd in table.bridge_domains.values() {
+            prop_assert!(table.vrfs.contains_key(&bd.scope));
+        }
+    }
+
+    #[test]
+    fn the_order_of_writing_does_not_matter(lines in policy(), seed in any::<u64>()) {
+        let last_wins = tree(&lines.join("\n"));
+        let mut shuffled: Vec<_> = last_wins.iter().cloned().collect();
+        let len = shuffled.len();
+        for i in 1..len {
+            shuffled.swap(i, (seed as usize).wrapping_mul(i + 7) % (i + 1));
+        }
+        let mut other = Tree::default();
+        for mo in shuffled {
+            other.insert(mo);
+        }
+        let a = compile(&last_wins, &mut Numbers::default());
+        prop_assert_eq!(a, compile(&other, &mut Numbers::default()));
+    }
+
+    #[test]
+    fn numbers_survive_an_edit_and_its_undoing(lines in policy(), edit in line()) {
+        let mut numbers = Numbers::default();
+        let mut edited = tree(&lines.join("\n"));
+        let before = compile(&edited, &mut numbers);
+        for mo in objects(&edit) {
+            put(&mut edited, mo);
+        }
+        let during = compile(&edited, &mut numbers);
+        for (dn, key) in &before.groups {
+            if let Some(now) = during.groups.get(dn).filter(|now| now.scope == key.scope) {
+                prop_assert_eq!(now, key);
+            }
+        }
+        for (id, set) in &during.table.rule_sets {
+            if let Some(held) = before.table.rule_sets.get(id) {
+                prop_assert_eq!(set, held);
+            }
+        }
+        let after = compile(&tree(&lines.join("\n")), &mut numbers);
+        prop_assert_eq!(before, after);
+    }
+
+    #[test]
+    fn a_slice_judges_as_the_whole_table_does(
+        lines in policy(), chosen in keys(), packets in prop::collection::vec(packet(), 8),
+    ) {
+        let table = compile(&tree(&lines.join("\n")), &mut Numbers::default()).table;
+        let all: Vec<GroupKey> = table.groups.keys().copied().collect();
+        let present: BTreeSet<GroupKey> =
+            chosen.iter().filter_map(|i| all.get(*i)).copied().collect();
+        let part = slice(&table, &Index::new(&table), &present);
+        for local in &present {
+            for other in all.iter().filter(|other| other.scope == local.scope) {
+                for packet in &packets {
+                    for (src, dst) in [(local, other), (other, local)] {
+                        let whole = table.judge(local.scope, src.class, dst.class, packet);
+                        let sliced = part.judge(local.scope, src.class, dst.class, packet);
+                        prop_assert_eq!(whole, sliced);
+                        prop_assert!(whole.rule.is_none_or(|r| part.origins.contains_key(&r)));
+                    }
+                }
+            }
+        }
+        for pair in part.pairs.keys() {
+            let ends = [pair.src, pair.dst].map(|class| GroupKey { scope: pair.scope, class });
+            let any = ends.iter().any(|end| end.class == selvage_rules::ClassId::ANY);
+            prop_assert!(any || ends.iter().any(|end| present.contains(end)));
+        }
+    }
+
+    #[test]
+    fn every_verdict_says_who_gave_it(
+        lines in policy(), packets in prop::collection::vec(packet(), 4),
+    ) {
+        let compiled = compile(&tree(&lines.join("\n")), &mut Numbers::default());
+        let groups: Vec<_> = compiled.groups.keys().cloned().collect();
+        for cell in matrix(&compiled, &groups, &packets) {
+            let Verdict { action, reason, rule, stateful, .. } = cell.verdict;
+            prop_assert_eq!(action == Action::Permit, reason.is_allow());
+            prop_assert!(!stateful || action == Action::Permit);
+            prop_assert!(action == Action::Deny || rule.is_some());
+            prop_assert!(rule.is_some() || cell.by == reason.name());
+        }
+    }
+}

@@ -1,0 +1,15 @@
+//! The policy core from the outside: small tenants, and what passes between their groups.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+mod broken;
+mod contracts;
+mod generated;
+mod numbers;
+mod tracing;
+mod world;
