@@ -6,19 +6,29 @@
 
 mod class;
 mod dn;
+mod edit;
+pub mod fault;
 mod generated;
 mod mo;
 mod post;
+mod refusal;
+mod relation;
 mod schema;
+mod suggest;
 mod tree;
+mod txn;
 mod value;
 
 pub use class::{Chars, ClassDef, MadeBy, PropDef, PropType, RelationDef, Support};
 pub use dn::{Dn, ParseDnError};
+pub use edit::{Changes, Edit, Modified, Stamp};
 pub use mo::Mo;
 pub use post::Post;
+pub use refusal::Refusal;
+pub use relation::target;
 pub use schema::{
     blank, child_class, class, class_of, implicit_children, initial_tree, is_known, schema,
 };
 pub use tree::Tree;
+pub use txn::{MAX_DEPTH, MAX_OBJECTS, apply, apply_in, canonical, delete};
 pub use value::{UNSPECIFIED, ValueError, ip_prefix};

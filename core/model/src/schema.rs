@@ -1,7 +1,7 @@
 //! Finding classes: by name, by relative name under a parent, and along a DN.
 
 use crate::generated::{CLASSES, INITIAL};
-use crate::{ClassDef, Dn, MadeBy, Mo, Tree};
+use crate::{ClassDef, Dn, Edit, MadeBy, Mo, Stamp, Tree};
 
 /// All classes, sorted by name.
 pub fn schema() -> &'static [ClassDef] {
@@ -59,22 +59,21 @@ pub fn blank(dn: &Dn) -> Option<Mo> {
 /// and the defaults of tenant `common`.
 pub fn initial_tree() -> Tree {
     let mut tree = Tree::default();
+    let mut edit = Edit::new(&mut tree, Stamp::new("never", ""));
     for (dn, props) in INITIAL {
         let Some(mut mo) = dn.parse().ok().and_then(|dn| blank(&dn)) else { continue };
         for (name, value) in *props {
             mo.set(name, value);
         }
-        insert_with_implicit(&mut tree, mo);
+        edit.put(mo);
     }
+    edit.commit();
     tree
 }
 
-fn insert_with_implicit(tree: &mut Tree, mo: Mo) {
-    let implicit: Vec<Mo> = implicit_children(&mo).collect();
-    tree.insert(mo);
-    for child in implicit {
-        insert_with_implicit(tree, child);
-    }
+/// Whether `dn` exists from the start, and so cannot be deleted.
+pub(crate) fn is_initial(dn: &Dn) -> bool {
+    INITIAL.iter().any(|(initial, _)| *initial == dn.as_str())
 }
 
 /// The children that come with `mo`, at their defaults.
