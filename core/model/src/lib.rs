@@ -9,6 +9,7 @@ mod dn;
 mod edit;
 pub mod fault;
 mod generated;
+pub mod manifest;
 mod mo;
 mod post;
 mod refusal;

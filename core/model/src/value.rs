@@ -35,6 +35,17 @@ impl PropDef {
         })
     }
 
+    /// The words the property takes, where it takes words.
+    pub fn known_words(&self) -> Vec<&'static str> {
+        let mut words = self.words.to_vec();
+        match self.kind {
+            PropType::Enum(more) | PropType::Flags { words: more, .. } => words.extend(more),
+            PropType::Named { words: more, .. } => words.extend(more.iter().map(|(word, _)| word)),
+            _ => {}
+        }
+        words
+    }
+
     /// What the property takes, in words.
     pub fn expected(&self) -> String {
         let kind = self.kind.expected();

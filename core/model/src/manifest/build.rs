@@ -1,0 +1,308 @@
+//! Nodes against shapes: what comes out is a posted tree, or all that is wrong.
+
+use std::collections::BTreeMap;
+
+use super::node::{Key as WrittenKey, Kind, Node};
+use super::shapes::{Becomes, FILE, Key, RANGES, Shape};
+use super::{Diagnostic, Manifest, Span};
+use crate::{ClassDef, Post, PropDef, class};
+
+/// Builds the posted tree of a file.
+pub fn build(root: &Node) -> Result<Manifest, Vec<Diagnostic>> {
+    let mut builder = Builder::default();
+    let mut block = Block { post: Post::default(), written: BTreeMap::new(), span: root.span };
+    builder.keys(&FILE, root, "uni", &mut block);
+    if builder.wrong.is_empty() {
+        return Ok(Manifest { posts: block.post.children, places: builder.places });
+    }
+    builder.wrong.sort();
+    Err(builder.wrong)
+}
+
+#[derive(Default)]
+struct Builder {
+    wrong: Vec<Diagnostic>,
+    places: BTreeMap<String, Span>,
+}
+
+/// A block while its keys are read.
+struct Block {
+    post: Post,
+    /// Where each attribute was written.
+    written: BTreeMap<&'static str, Span>,
+    span: Span,
+}
+
+/// What a child needs to know of the block around it.
+struct Children<'s> {
+    shape: &'s Shape,
+    parent_dn: &'s str,
+    class: &'static ClassDef,
+}
+
+impl Builder {
+    fn refuse(&mut self, span: Span, message: String, hint: Option<String>) {
+        self.wrong.push(Diagnostic { span, message, hint });
+    }
+
+    /// Reads the keys of `node` into `block`; `dn` is that of the object they belong to.
+    fn keys(&mut self, shape: &Shape, node: &Node, dn: &str, block: &mut Block) {
+        let entries = match &node.kind {
+            Kind::Map(entries) => entries.as_slice(),
+            Kind::Null => &[],
+            _ => {
+                let message =
+                    format!("{} is keys with values, this is {}", shape.what, node.what());
+                return self.refuse(node.span, message, Some(example(shape)));
+            }
+        };
+        self.check_keys(shape, node, entries);
+        for (written, value) in entries {
+            if let Some(key) = shape.keys.iter().find(|key| key.name == written.text) {
+                self.value(key, value, dn, block);
+            }
+        }
+    }
+
+    /// Unknown keys, keys that stand twice, and keys that are missing.
+    fn check_keys(&mut self, shape: &Shape, node: &Node, entries: &[(WrittenKey, Node)]) {
+        let mut seen: BTreeMap<&str, Span> = BTreeMap::new();
+        for (key, _) in entries {
+            if !shape.keys.iter().any(|known| known.name == key.text) {
+                let message = format!("{} has no key `{}`", shape.what, key.text);
+                self.refuse(key.span, message, Some(closest(shape, &key.text)));
+            } else if let Some(first) = seen.insert(&key.text, key.span) {
+                let message = format!("key `{}` stands here twice", key.text);
+                let hint = format!("the first one is in line {}", first.line);
+                self.refuse(key.span, message, Some(hint));
+            }
+        }
+        for key in shape.keys.iter().filter(|k| k.required && !seen.contains_key(k.name)) {
+            let message = format!("{} needs the key `{}`", shape.what, key.name);
+            self.refuse(node.span, message, None);
+        }
+    }
+
+    fn value(&mut self, key: &Key, value: &Node, dn: &str, block: &mut Block) {
+        match &key.becomes {
+            Becomes::Attribute(attribute) => {
+                let Some(text) = self.scalar(key.name, value) else { return };
+                self.attribute(block, attribute, &text, value.span);
+            }
+            Becomes::Switch { attribute, yes, no } => {
+                let Some(text) = self.scalar(key.name, value) else { return };
+                let word = match text.as_str() {
+                    "true" | "yes" => yes,
+                    "false" | "no" => no,
+                    _ => {
+                        let message = format!("`{}` is `true` or `false`, not `{text}`", key.name);
+                        return self.refuse(value.span, message, None);
+                    }
+                };
+                self.attribute(block, attribute, word, value.span);
+            }
+            Becomes::Relation { class, attribute } => {
+                let Some(name) = self.scalar(key.name, value) else { return };
+                self.relation(block, class, attribute, &name, (value.span, dn));
+            }
+            Becomes::Relations { class, attribute } => {
+                for item in self.list(key.name, value) {
+                    let Some(name) = self.scalar(key.name, item) else { continue };
+                    self.relation(block, class, attribute, &name, (item.span, dn));
+                }
+            }
+            Becomes::Keys(shape) => self.keys(shape, value, dn, block),
+            Becomes::Blocks(shape) => {
+                let Some(class) = shape.class.and_then(class) else { return };
+                let children = Children { shape, parent_dn: dn, class };
+                for item in self.list(key.name, value) {
+                    self.block(&children, item, block);
+                }
+            }
+        }
+    }
+
+    /// One block of a list: an object of its own.
+    fn block(&mut self, children: &Children<'_>, node: &Node, around: &mut Block) {
+        let shape = children.shape;
+        let mut block = Block {
+            post: Post::new(children.class.name),
+            written: BTreeMap::new(),
+            span: node.span,
+        };
+        let rn = rn_of(children, node);
+        let dn = rn.as_ref().map(|rn| format!("{}/{rn}", children.parent_dn));
+        self.keys(shape, node, dn.as_deref().unwrap_or(children.parent_dn), &mut block);
+        for (attribute, value) in defaults(shape, &block.post) {
+            block.post.attributes.push((attribute.to_owned(), value.to_owned()));
+        }
+        self.check_ranges(&block);
+        if let Some(dn) = dn {
+            self.remember(shape.what, dn, name_span(node));
+        }
+        around.post.children.push(block.post);
+    }
+
+    /// Notes where an object was written; the same one twice is an error.
+    fn remember(&mut self, what: &str, dn: String, span: Span) {
+        if let Some(first) = self.places.get(&dn) {
+            let message = format!("{what} `{dn}` is here twice");
+            let hint = format!("the first one is in line {}; merge them or rename one", first.line);
+            return self.refuse(span, message, Some(hint));
+        }
+        self.places.insert(dn, span);
+    }
+
+    fn attribute(&mut self, block: &mut Block, attribute: &str, text: &str, span: Span) {
+        let Some(prop) = class(&block.post.class).and_then(|c| c.prop(attribute)) else { return };
+        match prop.normalise(text) {
+            Ok(value) => {
+                block.written.insert(prop.name, span);
+                block.post.attributes.push((prop.name.to_owned(), value.into_owned()));
+            }
+            Err(error) => self.refuse(span, error.to_string(), did_you_mean(prop, text)),
+        }
+    }
+
+    fn relation(
+        &mut self,
+        block: &mut Block,
+        class_name: &'static str,
+        attribute: &'static str,
+        name: &str,
+        (span, dn): (Span, &str),
+    ) {
+        let mut child = Block { post: Post::new(class_name), written: BTreeMap::new(), span };
+        self.attribute(&mut child, attribute, name, span);
+        let rn = class(class_name).and_then(|c| c.format_rn(|prop| child.post.get(prop)));
+        if let Some(rn) = rn {
+            self.remember("the reference", format!("{dn}/{rn}"), span);
+        }
+        block.post.children.push(child.post);
+    }
+
+    /// Ranges that stand upside down.
+    fn check_ranges(&mut self, block: &Block) {
+        let Some(class) = class(&block.post.class) else { return };
+        for (first, last) in RANGES {
+            let number = |name: &str| -> Option<u64> {
+                class.prop(name)?.kind.number(block.post.get(name)?)
+            };
+            let (Some(low), Some(high)) = (number(first), number(last)) else { continue };
+            if low > high {
+                let span = block.written.get(last).copied().unwrap_or(block.span);
+                let message = format!("the port range {low} to {high} is upside down");
+                self.refuse(span, message, Some(format!("did you mean {high} to {low}?")));
+            }
+        }
+    }
+
+    fn scalar(&mut self, key: &str, node: &Node) -> Option<String> {
+        match &node.kind {
+            Kind::Scalar(text) => Some(text.clone()),
+            _ => {
+                let message = format!("`{key}` is a single value, this is {}", node.what());
+                self.refuse(node.span, message, None);
+                None
+            }
+        }
+    }
+
+    fn list<'n>(&mut self, key: &str, node: &'n Node) -> &'n [Node] {
+        match &node.kind {
+            Kind::List(items) => items,
+            Kind::Null => &[],
+            _ => {
+                let message = format!("`{key}` is a list, this is {}", node.what());
+                self.refuse(
+                    node.span,
+                    message,
+                    Some("put `- ` before each of its items".to_owned()),
+                );
+                &[]
+            }
+        }
+    }
+}
+
+/// The relative name a block's naming keys give it, whatever else is wrong with the block.
+fn rn_of(children: &Children<'_>, node: &Node) -> Option<String> {
+    let Kind::Map(entries) = &node.kind else { return None };
+    let mut named: BTreeMap<&str, String> = BTreeMap::new();
+    for key in children.shape.keys {
+        let Becomes::Attribute(attribute) = key.becomes else { continue };
+        let written = entries.iter().find(|(k, _)| k.text == key.name).map(|(_, v)| &v.kind);
+        if let (Some(Kind::Scalar(text)), Some(prop)) = (written, children.class.prop(attribute)) {
+            named.insert(attribute, prop.normalise(text).ok()?.into_owned());
+        }
+    }
+    children.class.format_rn(|prop| named.get(prop).map(String::as_str))
+}
+
+/// Where a block names itself: its first key's value.
+fn name_span(node: &Node) -> Span {
+    match &node.kind {
+        Kind::Map(entries) => entries.first().map_or(node.span, |(_, value)| value.span),
+        _ => node.span,
+    }
+}
+
+/// The format's defaults that no key of this block overrode. A protocol means nothing to anything
+/// but IP, so it has no default there.
+fn defaults(shape: &Shape, post: &Post) -> Vec<(&'static str, &'static str)> {
+    let is_ip = matches!(post.get("etherT"), None | Some("ip" | "ipv4" | "ipv6"));
+    shape
+        .defaults
+        .iter()
+        .copied()
+        .filter(|(attribute, _)| post.get(attribute).is_none())
+        .filter(|(attribute, _)| *attribute != "prot" || is_ip)
+        .collect()
+}
+
+fn example(shape: &Shape) -> String {
+    let keys: Vec<&str> = shape.keys.iter().map(|key| key.name).collect();
+    format!("its keys are {}", keys.join(", "))
+}
+
+/// A hint for a key that does not exist.
+fn closest(shape: &Shape, written: &str) -> String {
+    let names = shape.keys.iter().map(|key| key.name);
+    match nearest(written, names) {
+        Some(name) => format!("did you mean `{name}`?"),
+        None => example(shape),
+    }
+}
+
+/// A hint for a word that is none of the allowed ones.
+fn did_you_mean(prop: &PropDef, written: &str) -> Option<String> {
+    let name = nearest(written, prop.known_words().into_iter())?;
+    Some(format!("did you mean `{name}`?"))
+}
+
+/// The candidate that takes the fewest edits, if they are few enough to be a slip.
+fn nearest<'c>(written: &str, candidates: impl Iterator<Item = &'c str>) -> Option<&'c str> {
+    candidates
+        .map(|candidate| (distance(written, candidate), candidate))
+        .min()
+        .filter(|(edits, candidate)| *edits <= 1 + candidate.len() / 4)
+        .map(|(_, candidate)| candidate)
+}
+
+/// Levenshtein's distance.
+fn distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.chars().count()).collect();
+    for (i, x) in (1..).zip(a.chars()) {
+        let mut diagonal = i - 1;
+        let mut left = i;
+        let mut next = vec![i];
+        for (up, y) in row.iter().skip(1).zip(b.chars()) {
+            let cost = (diagonal + usize::from(x != y)).min(left + 1).min(up + 1);
+            diagonal = *up;
+            left = cost;
+            next.push(cost);
+        }
+        row = next;
+    }
+    row.last().copied().unwrap_or_default()
+}

@@ -1,0 +1,185 @@
+//! The format by example: what comes out, and what each mistake is told.
+
+use super::{Manifest, parse};
+
+const SHOP: &str = "\
+apic:
+  tenants:
+    - name: shop
+      vrfs:
+        - name: prod
+      bridge_domains:
+        - name: front
+          vrf: prod
+          subnets:
+            - ip: 10.1.1.1/24
+      application_profiles:
+        - name: store
+          endpoint_groups:
+            - name: web
+              bridge_domain: front
+              intra_epg_isolation: true
+              contracts:
+                providers: [http]
+      filters:
+        - name: http
+          entries:
+            - name: http
+              destination_from_port: 80
+              stateful: true
+";
+
+fn check(text: &str) -> Vec<String> {
+    match parse(text) {
+        Ok(_) => Vec::new(),
+        Err(wrong) => wrong
+            .iter()
+            .map(|d| match &d.hint {
+                Some(hint) => format!("{d}; {hint}"),
+                None => d.to_string(),
+            })
+            .collect(),
+    }
+}
+
+fn parsed(text: &str) -> Manifest {
+    parse(text).unwrap_or_else(|wrong| panic!("{wrong:#?}"))
+}
+
+#[test]
+fn a_file_becomes_a_posted_tree() {
+    let manifest = parsed(SHOP);
+    let tenant = &manifest.posts[0];
+    assert_eq!((tenant.class.as_str(), tenant.get("name")), ("fvTenant", Some("shop")));
+    let classes: Vec<&str> = tenant.children.iter().map(|c| c.class.as_str()).collect();
+    assert_eq!(classes, ["fvCtx", "fvBD", "fvAp", "vzFilter"]);
+    let web = &tenant.children[2].children[0];
+    assert_eq!(web.get("pcEnfPref"), Some("enforced"));
+    let relations: Vec<_> = web.children.iter().map(|c| c.class.as_str()).collect();
+    assert_eq!(relations, ["fvRsBd", "fvRsProv"]);
+    let entry = &tenant.children[3].children[0];
+    let values = ["etherT", "prot", "dFromPort", "stateful"].map(|name| entry.get(name));
+    assert_eq!(values, [Some("ip"), Some("tcp"), Some("http"), Some("yes")]);
+}
+
+#[test]
+fn objects_are_found_where_they_were_written() {
+    let manifest = parsed(SHOP);
+    let line = |dn: &str| manifest.places[dn].line;
+    assert_eq!(line("uni/tn-shop"), 3);
+    assert_eq!(line("uni/tn-shop/BD-front/subnet-[10.1.1.1/24]"), 10);
+    assert_eq!(line("uni/tn-shop/ap-store/epg-web/rsprov-http"), 18);
+}
+
+#[test]
+fn every_mistake_of_a_file_is_told_at_once() {
+    let text = SHOP
+        .replace("vrf: prod", "vrf: prod\n          arp_floding: true")
+        .replace("10.1.1.1/24", "10.1.1.1")
+        .replace("stateful: true", "stateful: maybe");
+    let wrong = check(&text);
+    assert_eq!(wrong.len(), 3, "{wrong:#?}");
+    assert!(wrong[0].starts_with("9:11: a bridge domain has no key `arp_floding`"), "{wrong:#?}");
+    assert!(wrong[1].starts_with("11:19: `10.1.1.1` is not an IP address with"), "{wrong:#?}");
+    assert!(wrong[2].contains("`stateful` is `true` or `false`, not `maybe`"), "{wrong:#?}");
+}
+
+#[test]
+fn a_misspelt_key_is_told_the_right_one() {
+    let wrong = check(&SHOP.replace("endpoint_groups", "endpoint_group"));
+    assert_eq!(
+        wrong,
+        [
+            "13:11: an application profile has no key `endpoint_group`; did you mean `endpoint_groups`?"
+        ]
+    );
+}
+
+#[test]
+fn a_misspelt_word_is_told_the_right_one() {
+    let text =
+        SHOP.replace("- name: prod\n", "- name: prod\n          enforcement_preference: enforcd\n");
+    let wrong = check(&text);
+    assert!(wrong[0].ends_with("did you mean `enforced`?"), "{wrong:#?}");
+}
+
+#[test]
+fn a_port_range_upside_down_is_refused() {
+    let text = SHOP.replace("port: 80\n", "port: 8080\n              destination_to_port: https\n");
+    assert_eq!(
+        check(&text),
+        ["24:36: the port range 8080 to 443 is upside down; did you mean 443 to 8080?"]
+    );
+}
+
+#[test]
+fn the_same_name_twice_is_refused() {
+    let text = SHOP.replace("- name: prod\n", "- name: prod\n        - name: prod\n");
+    let wrong = check(&text);
+    assert_eq!(wrong.len(), 1);
+    assert!(wrong[0].starts_with("6:17: a VRF `uni/tn-shop/ctx-prod` is here twice"), "{wrong:#?}");
+}
+
+#[test]
+fn the_same_key_twice_is_refused() {
+    let text = SHOP.replace("          vrf: prod\n", "          vrf: prod\n          vrf: prod\n");
+    let wrong = check(&text);
+    assert!(wrong.iter().any(|w| w.contains("key `vrf` stands here twice")), "{wrong:#?}");
+}
+
+#[test]
+fn wrong_indentation_names_the_line() {
+    let wrong = check(&SHOP.replace("          vrf: prod", "         vrf: prod"));
+    assert_eq!(wrong.len(), 1, "{wrong:#?}");
+    assert!(wrong[0].contains("this is no YAML"), "{wrong:#?}");
+    let line: usize = wrong[0].split(':').next().unwrap().parse().unwrap();
+    assert!((7..=9).contains(&line), "{wrong:#?}");
+}
+
+#[test]
+fn a_list_that_is_none_is_told_so() {
+    let wrong = check("apic:\n  tenants:\n    name: shop\n");
+    assert_eq!(
+        wrong,
+        ["3:5: `tenants` is a list, this is keys with values; put `- ` before each of its items"]
+    );
+}
+
+#[test]
+fn a_file_without_policy_is_told_so() {
+    for text in ["", "# nothing\n", "[]", "42", "tenants: []"] {
+        assert!(!check(text).is_empty(), "{text:?} was accepted");
+    }
+}
+
+#[test]
+fn numbers_keep_their_spelling_in_names() {
+    let manifest = parsed("apic:\n  tenants:\n    - name: 1.10\n    - name: 0080\n");
+    let names: Vec<_> = manifest.posts.iter().map(|p| p.get("name").unwrap()).collect();
+    assert_eq!(names, ["1.10", "0080"]);
+}
+
+#[test]
+fn an_alias_bomb_ends_as_an_error() {
+    let mut text = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
+    for n in 1..9 {
+        let previous = vec![format!("*a{}", n - 1); 10].join(", ");
+        text.push_str(&format!("a{n}: &a{n} [{previous}]\n"));
+    }
+    assert!(!check(&text).is_empty());
+}
+
+#[test]
+fn deep_nesting_ends_as_an_error() {
+    assert!(!check(&"[".repeat(100_000)).is_empty());
+    assert!(!check(&"a:\n".chars().cycle().take(3).collect::<String>().repeat(2)).is_empty());
+}
+
+#[test]
+fn the_example_is_read_whole() {
+    let text = include_str!("../../../../examples/three-tier.nac.yaml");
+    let manifest = parsed(text);
+    let groups = ["web", "app", "db"].map(|name| format!("uni/tn-shop/ap-store/epg-{name}"));
+    assert!(groups.iter().all(|dn| manifest.places.contains_key(dn)));
+    assert_eq!(manifest.posts[0].children.len(), 1 + 2 + 1 + 3 + 4);
+}
