@@ -27,6 +27,8 @@ mod endpoint;
 mod group;
 mod network;
 mod rules;
+mod slice;
+mod source;
 
 use std::str::FromStr;
 use std::sync::Arc;
@@ -37,6 +39,8 @@ pub use endpoint::{Host, Location};
 pub use group::{Group, Pair, PairPeer};
 pub use network::{BridgeDomain, Vrf};
 pub use rules::RuleSet;
+pub use slice::{Incomplete, Slice, slice};
+pub use source::SelvageSource;
 
 use crate::Uri;
 use crate::mo::{Object, Reference, Subtree};

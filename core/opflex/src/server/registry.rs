@@ -71,8 +71,7 @@ impl Registry {
         for (root, entry) in &entries {
             displaced.extend(self.check(&root.uri, entry)?);
         }
-        let mut changes: Vec<Changed> =
-            displaced.iter().filter_map(|root| self.remove(root)).collect();
+        let mut changes = self.displace(owner, &displaced);
         changes.extend(entries.into_iter().filter_map(|(root, entry)| self.store(root, entry)));
         Ok(changes)
     }
@@ -169,6 +168,19 @@ impl Registry {
             return Err(format!("{what} is held by `{}`", held.holder));
         }
         Ok(displaced)
+    }
+
+    /// Removes the endpoints that these entries are of, whole.
+    fn displace(&mut self, owner: &Arc<str>, displaced: &BTreeSet<Uri>) -> Vec<Changed> {
+        let holder = |root: &Uri| self.entries.get(root).map(|entry| entry.holder.clone());
+        let holders: BTreeSet<Arc<str>> = displaced.iter().filter_map(holder).collect();
+        let theirs = |root: &&Uri| {
+            let entry = self.entries.get(*root);
+            entry.is_some_and(|entry| entry.stale && holders.contains(&entry.holder))
+        };
+        let roots = self.by_owner.get(owner).into_iter().flatten();
+        let roots: Vec<Uri> = roots.filter(theirs).cloned().collect();
+        roots.iter().filter_map(|root| self.remove(root)).collect()
     }
 
     fn store(&mut self, root: Reference, entry: Entry) -> Option<Changed> {
