@@ -25,6 +25,7 @@ impl Client {
         let target = Reference::new(class::VRF, ext::vrf_uri(dn));
         if self.watched.remove(&target) {
             self.watch_due.remove(&target);
+            self.answered.remove(&target);
             for peer in self.ready_peers(Role::EndpointRegistry) {
                 self.ask(peer, &Call::EndpointUnresolve(vec![target.clone()]), Asked::Other);
             }
@@ -38,6 +39,17 @@ impl Client {
     /// The endpoints of other agents in the VRF with this DN, by the URI of their location.
     pub fn locations(&self, vrf: &str) -> impl Iterator<Item = (&Uri, &Location)> {
         self.locations.get(vrf).into_iter().flatten()
+    }
+
+    /// Whether a registry has said, since this agent watches it, where the endpoints of the VRF with
+    /// this DN are: an empty list means that there are none, not that nobody has said.
+    pub fn knows_locations(&self, vrf: &str) -> bool {
+        self.answered.contains(&Reference::new(class::VRF, ext::vrf_uri(vrf)))
+    }
+
+    /// Whether a registry has said which hosts there are.
+    pub fn knows_hosts(&self) -> bool {
+        self.answered.contains(&Reference::new(class::HOST, ext::hosts_uri()))
     }
 
     /// The endpoints of other agents in every watched VRF.
@@ -70,25 +82,18 @@ impl Client {
         }
     }
 
-    /// The answer names all there are: what it does not name is gone. Unless the registry says that
-    /// it is still waiting for agents to come back: then nothing goes, and it is asked again soon.
+    /// The answer names all there are: what it does not name is gone.
     pub(super) fn watch_answer(&mut self, target: &Reference, outcome: Outcome, now: Time) {
         if !self.watched.contains(target) {
             return;
         }
         let Ok(Reply::Endpoint(objects)) = outcome else { return };
-        let unsettled = |object: &Object| {
-            &*object.subject == class::REGISTRY && object.number("settled") == Some(0)
-        };
-        if objects.iter().any(unsettled) {
-            self.watch_due.set(target.clone(), now + self.config.retry);
-            return self.endpoint_update(Update { replace: objects, ..Update::default() });
-        }
         self.watch_due.set(target.clone(), self.refresh_time(&target.uri, now));
+        let first = self.answered.insert(target.clone());
         if &*target.subject == class::HOST {
             let hosts = objects.iter().filter_map(|object| Host::from_object(object).ok());
             let hosts = hosts.map(|host| (host.name.clone(), host)).collect();
-            if self.hosts != hosts {
+            if first || self.hosts != hosts {
                 self.hosts = hosts;
                 self.outputs.push_back(Output::Event(Event::HostsChanged));
             }
@@ -103,7 +108,7 @@ impl Client {
         };
         let locations: BTreeMap<Uri, Location> = objects.iter().filter_map(read).collect();
         let held = self.locations.entry(vrf.clone()).or_default();
-        if *held != locations {
+        if first || *held != locations {
             *held = locations;
             self.outputs.push_back(Output::Event(Event::LocationsChanged { vrf }));
         }

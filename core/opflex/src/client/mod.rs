@@ -14,6 +14,7 @@ mod connection;
 mod declarations;
 mod endpoints;
 mod policy;
+mod schedule;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
@@ -29,10 +30,10 @@ use crate::modb::Modb;
 use crate::session::{CloseReason, Limits, SessionEvent};
 use crate::{Time, Uri};
 
-use crate::schedule::Schedule;
 use connection::Connection;
 use declarations::Declaration;
 use policy::Lease;
+use schedule::Schedule;
 
 /// An agent's request ids start here (observed).
 const FIRST_NUMBER: u64 = 1 << 63;
@@ -146,7 +147,8 @@ pub enum Event {
         /// The registry's words.
         message: String,
     },
-    /// Endpoints of a watched VRF came, went or moved.
+    /// Endpoints of a watched VRF came, went or moved; also when a registry first says where they
+    /// are, be it nowhere.
     LocationsChanged {
         /// DN of the VRF.
         vrf: Arc<str>,
@@ -222,6 +224,8 @@ pub struct Client {
     withdrawn: BTreeSet<Reference>,
 
     watched: BTreeSet<Reference>,
+    /// What is watched and a registry has answered for.
+    answered: BTreeSet<Reference>,
     watch_due: Schedule<Reference>,
     locations: BTreeMap<Arc<str>, BTreeMap<Uri, Location>>,
     hosts: BTreeMap<Arc<str>, Host>,
@@ -249,6 +253,7 @@ impl Client {
             declaration_due: Schedule::new(),
             withdrawn: BTreeSet::new(),
             watched: BTreeSet::new(),
+            answered: BTreeSet::new(),
             watch_due: Schedule::new(),
             locations: BTreeMap::new(),
             hosts: BTreeMap::new(),
