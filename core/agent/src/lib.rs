@@ -1,7 +1,24 @@
 //! The agent without sockets: endpoints, resolved policy, what the host must enforce.
 //!
-//! [`datapath`] is what the agent asks of a data plane, [`local`] is what programs on the host ask
-//! of the agent.
+//! [`Agent`] takes what happens (a request on the local socket, bytes from the controller, a link
+//! that vanished, the data plane's answer, time) and says what is to be done. [`datapath`] is what
+//! it asks of a data plane, [`local`] is what programs on the host ask of it, [`drops`] puts dropped
+//! packets into words.
 
+pub mod address;
+mod advance;
+mod agent;
 pub mod datapath;
+pub mod drops;
+mod endpoint;
+mod fabric;
 pub mod local;
+mod names;
+mod program;
+pub mod record;
+pub mod slice;
+mod view;
+pub mod words;
+
+pub use agent::{ATTACH_DEADLINE, Agent, Config, LinkPlan, MTU, Output, Restored};
+pub use names::{Now, Ticket, group_dn};

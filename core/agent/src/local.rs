@@ -385,10 +385,8 @@ impl Refusal {
 pub enum Code {
     /// The line was no request.
     BadRequest,
-    /// The fabric has no such group.
+    /// The fabric has no such group, or the group has no bridge domain, and by that no network.
     NoSuchEpg,
-    /// The group's bridge domain or VRF is missing, so it has no network.
-    NoNetwork,
     /// The group is not known here, and the controller cannot be asked.
     NotReady,
     /// An endpoint of that name is on this host already.
@@ -413,6 +411,8 @@ pub enum Code {
     Unsupported,
     /// It took longer than it may.
     Deadline,
+    /// It was given up before it was ready: detached, or nobody waits for it any more.
+    Cancelled,
     /// The agent is stopping.
     Stopping,
     /// A file of the state directory could not be read or written.

@@ -1,0 +1,245 @@
+//! One endpoint of this host, from the request to its end.
+//!
+//! ```text
+//!             group complete,        registry           its Desired       its link is
+//!             address chosen         took it            is in force       up
+//! Resolving ----------------> Declaring ----> Programming ------> Raising -----> Settled
+//!     |                           |  (no controller: straight on)     |             |
+//!     +---------------------------+-----------------+-----------------+-------------+
+//!                                 | failed, too late, detached, link vanished
+//!                                 v
+//!                              Leaving --> (out of the Desired in force) --> Removing --> gone
+//! ```
+//!
+//! The link is made meanwhile, in quarantine; `Programming` waits for it. Whether a settled endpoint
+//! is ready or in quarantine is no state of its own: it follows from the policy at hand
+//! ([`Endpoint::identity`]) and from what is in force.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use selvage_rules::{Endpoint as Identity, EndpointId, Mac};
+
+use selvage_opflex::ext;
+
+use crate::address;
+use crate::local::{Address, Attach, Code, Refusal, Timings};
+use crate::record::EndpointRecord;
+use crate::slice::Slice;
+use crate::{Config, Now, Ticket};
+
+/// Where an endpoint is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Waits for its group.
+    Resolving,
+    /// Waits for the registry.
+    Declaring,
+    /// Waits for its link and for the data plane.
+    Programming,
+    /// Waits for its link to come up with its addresses.
+    Raising,
+    /// Attached.
+    Settled,
+    /// Waits for the data plane to forget it.
+    Leaving,
+    /// Waits for its link to go.
+    Removing,
+}
+
+/// The host's end of its link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Link {
+    /// Being made.
+    Making,
+    /// There, with this interface index.
+    Made(u32),
+    /// Not there.
+    Gone,
+}
+
+/// A request that waits for this endpoint to be ready.
+#[derive(Debug, Clone)]
+pub(crate) struct Attaching {
+    pub ticket: Ticket,
+    pub started: Now,
+    pub deadline: Now,
+    pub timings: Timings,
+}
+
+/// One endpoint of this host.
+#[derive(Debug, Clone)]
+pub(crate) struct Endpoint {
+    pub id: EndpointId,
+    /// DN of its group.
+    pub group: Arc<str>,
+    pub netns: PathBuf,
+    pub ifname: String,
+    pub host_ifname: String,
+    pub mac: Mac,
+    /// The MAC was asked for, so no other will do.
+    pub mac_fixed: bool,
+    pub mac_attempt: u32,
+    /// Addresses it asked for.
+    pub wish: Vec<IpAddr>,
+    /// Addresses it has; empty until they are chosen.
+    pub addresses: Vec<Address>,
+    /// Addresses the registry refused it.
+    pub refused: BTreeSet<IpAddr>,
+    /// How often it did.
+    pub refusals: u32,
+    pub phase: Phase,
+    pub link: Link,
+    /// What the registry was last told of it.
+    pub declared: Option<ext::Location>,
+    /// The registry took that.
+    pub confirmed: bool,
+    /// The registry refused it when it was settled already.
+    pub conflict: Option<Refusal>,
+    pub attaching: Option<Attaching>,
+    /// Requests that wait for it to be gone.
+    pub detaching: Vec<Ticket>,
+    pub timings: Option<Timings>,
+}
+
+impl Endpoint {
+    /// One that was just asked for.
+    pub fn asked(host: &str, request: Attach, group: Arc<str>, attaching: Attaching) -> Endpoint {
+        let mac = request.mac.unwrap_or_else(|| address::choose_mac(host, &request.id, 0));
+        Endpoint {
+            host_ifname: address::host_ifname(host, &request.id),
+            id: request.id,
+            group,
+            netns: request.netns,
+            ifname: request.ifname,
+            mac,
+            mac_fixed: request.mac.is_some(),
+            mac_attempt: 0,
+            wish: request.ip,
+            addresses: Vec::new(),
+            refused: BTreeSet::new(),
+            refusals: 0,
+            phase: Phase::Resolving,
+            link: Link::Making,
+            declared: None,
+            confirmed: false,
+            conflict: None,
+            attaching: Some(attaching),
+            detaching: Vec::new(),
+            timings: None,
+        }
+    }
+
+    /// One that an earlier run left behind. `ifindex` is that of its link, if it still exists.
+    pub fn restored(record: EndpointRecord, ifindex: Option<u32>) -> Endpoint {
+        Endpoint {
+            id: record.id,
+            group: record.group,
+            netns: record.netns,
+            ifname: record.ifname,
+            host_ifname: record.host_ifname,
+            mac: record.mac,
+            mac_fixed: true,
+            mac_attempt: 0,
+            wish: record.wish,
+            addresses: record.addresses,
+            refused: BTreeSet::new(),
+            refusals: 0,
+            phase: if ifindex.is_some() { Phase::Settled } else { Phase::Leaving },
+            link: ifindex.map_or(Link::Gone, Link::Made),
+            declared: None,
+            confirmed: false,
+            conflict: None,
+            attaching: None,
+            detaching: Vec::new(),
+            timings: None,
+        }
+    }
+
+    /// What is kept of it across restarts.
+    pub fn record(&self) -> EndpointRecord {
+        EndpointRecord {
+            id: self.id.clone(),
+            group: self.group.clone(),
+            netns: self.netns.clone(),
+            ifname: self.ifname.clone(),
+            host_ifname: self.host_ifname.clone(),
+            mac: self.mac,
+            wish: self.wish.clone(),
+            addresses: self.addresses.clone(),
+        }
+    }
+
+    /// Whether it is on its way out.
+    pub fn is_leaving(&self) -> bool {
+        matches!(self.phase, Phase::Leaving | Phase::Removing)
+    }
+
+    /// Whether the data plane is to know what it is.
+    pub fn is_programmed(&self) -> bool {
+        matches!(self.phase, Phase::Programming | Phase::Raising | Phase::Settled)
+    }
+
+    /// What it is by the policy at hand, or why it is in quarantine.
+    pub fn identity(&self, slice: &Slice) -> Result<Identity, Refusal> {
+        if let Some(conflict) = &self.conflict {
+            return Err(conflict.clone());
+        }
+        let Some((resolved, bd)) = slice.group(&self.group) else {
+            return Err(Refusal::new(
+                Code::NoSuchEpg,
+                format!("its group `{}` is gone, so nothing passes until it is back", self.group),
+            )
+            .hint("restore the group, or detach the endpoint"));
+        };
+        let mut ips: Vec<IpAddr> = self.addresses.iter().map(|a| a.ip).collect();
+        ips.retain(|ip| address::place(*ip, bd).is_some());
+        ips.sort();
+        if ips.is_empty() && !self.addresses.is_empty() {
+            let message =
+                format!("none of its addresses is in a subnet of bridge domain `{}` now", bd.name);
+            return Err(Refusal::new(Code::BadAddress, message)
+                .hint("restore the subnet, or detach the endpoint and attach it again"));
+        }
+        Ok(Identity { bd: resolved.bd, class: resolved.key.class, mac: self.mac, ips })
+    }
+
+    /// What the registry is to know of it by the policy at hand: who it is and where.
+    pub fn declaration(&self, slice: &Slice, config: &Config) -> Option<ext::Location> {
+        let identity = self.identity(slice).ok()?;
+        let (resolved, bd) = slice.group(&self.group)?;
+        let vrf = slice.table.vrfs.get(&resolved.key.scope)?;
+        Some(ext::Location {
+            agent: config.host.as_str().into(),
+            endpoint: self.id.clone(),
+            group: self.group.clone(),
+            class: resolved.key.class,
+            bridge_domain: bd.name.clone(),
+            bd: resolved.bd,
+            vrf: vrf.name.clone(),
+            mac: identity.mac,
+            ips: identity.ips,
+            tunnel: config.tunnel,
+        })
+    }
+
+    /// What is less than right with it though it is not in quarantine.
+    pub fn remark(&self, slice: &Slice) -> Option<Refusal> {
+        let (_, bd) = slice.group(&self.group)?;
+        let lost = self.addresses.iter().find(|a| address::place(a.ip, bd).is_none());
+        if let Some(lost) = lost {
+            let message =
+                format!("address `{}` is in no subnet of bridge domain `{}` now", lost.ip, bd.name);
+            return Some(
+                Refusal::new(Code::BadAddress, message)
+                    .hint("restore the subnet, or detach the endpoint and attach it again"),
+            );
+        }
+        (!self.confirmed).then(|| {
+            Refusal::new(Code::Unconfirmed, "its addresses are not confirmed by the registry yet")
+                .hint("they will be when the controller is back")
+        })
+    }
+}

@@ -1,0 +1,332 @@
+//! The rest of the fabric, as the OpFlex client knows it: policy, registry, other hosts.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use selvage_opflex::client::{self, Client, ClientConfig, PeerId, Resolution};
+use selvage_opflex::ext::{self, Pair};
+use selvage_opflex::mo::Object;
+use selvage_opflex::{Time, Uri};
+use selvage_rules::{EndpointId, Group, GroupKey, PairKey, Revision, RuleSetId};
+
+use crate::Now;
+use crate::agent::{Config, Output};
+use crate::slice::{Elsewhere, Location, Resolved, Slice};
+
+/// What the controller said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Event {
+    /// A session stands.
+    Up,
+    /// None does, and why.
+    Down(String),
+    /// The registry took the declaration of this endpoint.
+    Accepted(EndpointId),
+    /// It refused it.
+    Refused { id: EndpointId, message: String },
+}
+
+/// How much of a group's policy is here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum GroupState {
+    /// Nothing is known.
+    Unknown,
+    /// The controller has no such group.
+    Absent,
+    /// Something it needs is missing; which.
+    Partial(String),
+    /// All of it.
+    Complete,
+}
+
+/// The OpFlex client, and what is wanted of it.
+#[derive(Debug)]
+pub(crate) struct Fabric {
+    client: Client,
+    host: Arc<str>,
+    groups: BTreeSet<Arc<str>>,
+    vrfs: BTreeSet<Arc<str>>,
+    events: VecDeque<Event>,
+    outputs: VecDeque<Output>,
+    /// Something about policy or other hosts changed since it was last looked at.
+    changed: bool,
+}
+
+/// A group with everything its endpoints need, as it was sent.
+struct Closure {
+    group: ext::Group,
+    bridge_domain: ext::BridgeDomain,
+    vrf: ext::Vrf,
+    rule_sets: Vec<ext::RuleSet>,
+}
+
+impl Fabric {
+    pub fn new(config: &Config, now: Now) -> Fabric {
+        let mut client =
+            Client::new(ClientConfig::new(&config.host, config.controllers.clone()), time(now));
+        let host = ext::Host { name: config.host.as_str().into(), tunnel: config.tunnel };
+        // No endpoint can have this name, since it has a slash.
+        client.declare("host/", host.to_objects(), time(now));
+        let mut fabric = Fabric {
+            client,
+            host: config.host.as_str().into(),
+            groups: BTreeSet::new(),
+            vrfs: BTreeSet::new(),
+            events: VecDeque::new(),
+            outputs: VecDeque::new(),
+            changed: true,
+        };
+        fabric.tick(now);
+        fabric
+    }
+
+    pub fn connected(&mut self, peer: PeerId, now: Now) {
+        self.client.connected(peer, time(now));
+        self.drain();
+    }
+
+    pub fn disconnected(&mut self, peer: PeerId, why: &str, jitter: u32, now: Now) {
+        self.client.disconnected(peer, why, jitter, time(now));
+        self.drain();
+    }
+
+    pub fn received(&mut self, peer: PeerId, bytes: &[u8], now: Now) {
+        self.client.receive(peer, bytes, time(now));
+        self.drain();
+    }
+
+    pub fn tick(&mut self, now: Now) {
+        self.client.handle_timeout(time(now));
+        self.drain();
+    }
+
+    pub fn next_deadline(&self) -> Option<(Now, &'static str)> {
+        self.client.poll_timeout().map(|(at, why)| (Now(at.0.saturating_mul(1000)), why))
+    }
+
+    pub fn is_up(&self) -> bool {
+        self.client.is_up()
+    }
+
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// Whether anything about policy or the other hosts changed since the last call; never while
+    /// only half of a change is here.
+    pub fn take_changed(&mut self) -> bool {
+        self.client.is_settled() && std::mem::take(&mut self.changed)
+    }
+
+    /// Asks for exactly these groups, and for the locations of the endpoints of exactly these VRFs.
+    pub fn want(&mut self, groups: BTreeSet<Arc<str>>, vrfs: BTreeSet<Arc<str>>, now: Now) {
+        let now = time(now);
+        for gone in self.groups.difference(&groups) {
+            self.client.unwant_group(gone, now);
+        }
+        for new in groups.difference(&self.groups) {
+            self.client.want_group(new, now);
+        }
+        for gone in self.vrfs.difference(&vrfs) {
+            self.client.unwatch_vrf(gone, now);
+        }
+        for new in vrfs.difference(&self.vrfs) {
+            self.client.watch_vrf(new, now);
+        }
+        self.changed |= self.groups != groups || self.vrfs != vrfs;
+        (self.groups, self.vrfs) = (groups, vrfs);
+        self.drain();
+    }
+
+    pub fn declare(&mut self, location: &ext::Location, now: Now) {
+        self.client.declare(&location.endpoint.0, location.to_objects(), time(now));
+        self.drain();
+    }
+
+    pub fn undeclare(&mut self, id: &EndpointId, now: Now) {
+        self.client.undeclare(&id.0, time(now));
+        self.drain();
+    }
+
+    pub fn report(&mut self, revision: Revision, now: Now) {
+        self.client.report_applied(revision, time(now));
+        self.drain();
+    }
+
+    /// How much is here of the group with this DN.
+    pub fn group(&self, dn: &str) -> GroupState {
+        match self.client.resolution(&ext::group_uri(dn)) {
+            Resolution::Untracked | Resolution::Pending => GroupState::Unknown,
+            Resolution::Absent => GroupState::Absent,
+            Resolution::Present => match self.closure(dn) {
+                Ok(_) => GroupState::Complete,
+                Err(missing) => GroupState::Partial(missing),
+            },
+        }
+    }
+
+    /// Whether the registry has said where the endpoints of this VRF are.
+    pub fn knows_locations(&self, vrf: &str) -> bool {
+        self.client.knows_locations(vrf)
+    }
+
+    /// The policy of those of `groups` that are complete.
+    pub fn slice(&self, groups: &BTreeSet<Arc<str>>) -> Slice {
+        let mut slice = Slice { revision: self.client.revision(), ..Slice::default() };
+        let mut peers = BTreeMap::new();
+        for dn in groups {
+            if let Ok(closure) = self.closure(dn) {
+                closure.add_to(&mut slice, &mut peers);
+            }
+        }
+        peers.retain(|key, _| !slice.table.groups.contains_key(key));
+        slice.peers = peers.into_iter().collect();
+        slice
+    }
+
+    /// Where the other endpoints and hosts are. What the registry has not said since the start is
+    /// taken from `before`.
+    pub fn elsewhere(&self, slice: &Slice, before: &Elsewhere) -> Elsewhere {
+        let mut locations = BTreeMap::new();
+        for (scope, vrf) in &slice.table.vrfs {
+            let known = if self.client.knows_locations(&vrf.name) {
+                self.client
+                    .locations(&vrf.name)
+                    .filter(|(_, location)| location.agent != self.host)
+                    .map(|(_, location)| (location.id(), Location::from(location)))
+                    .collect()
+            } else {
+                before.locations.get(scope).cloned().unwrap_or_default()
+            };
+            locations.insert(*scope, known);
+        }
+        let hosts = if self.client.knows_hosts() {
+            let others = self.client.hosts().filter(|host| host.name != self.host);
+            others.map(|host| (host.name.clone(), host.tunnel)).collect()
+        } else {
+            before.hosts.clone()
+        };
+        Elsewhere { locations, hosts }
+    }
+
+    fn closure(&self, dn: &str) -> Result<Closure, String> {
+        let group = self.read(ext::group_uri(dn), |list| ext::Group::from_objects(list))?;
+        let bridge_domain = self.read(ext::bridge_domain_uri(&group.bridge_domain), |list| {
+            ext::BridgeDomain::from_objects(list)
+        })?;
+        let vrf =
+            self.read(ext::vrf_uri(&bridge_domain.vrf), |list| ext::Vrf::from_objects(list))?;
+        let needed: BTreeSet<RuleSetId> =
+            group.pairs.iter().chain(&vrf.pairs).map(|pair| pair.rule_set).collect();
+        let rule_sets = needed
+            .into_iter()
+            .map(|id| self.read(ext::rule_set_uri(id), |list| ext::RuleSet::from_objects(list)))
+            .collect::<Result<_, _>>()?;
+        Ok(Closure { group, bridge_domain, vrf, rule_sets })
+    }
+
+    fn read<T>(
+        &self,
+        uri: Uri,
+        parse: impl FnOnce(Vec<&Object>) -> Result<T, ext::Malformed>,
+    ) -> Result<T, String> {
+        let objects = self.client.db().subtree(&uri);
+        if objects.is_empty() {
+            return Err(format!("`{uri}` has not arrived"));
+        }
+        parse(objects).map_err(|error| error.to_string())
+    }
+
+    /// Sorts what the client has to say.
+    fn drain(&mut self) {
+        while let Some(output) = self.client.poll_output() {
+            match output {
+                client::Output::Connect { peer, address } => {
+                    self.outputs.push_back(Output::Connect(peer, address));
+                }
+                client::Output::Send { peer, bytes } => {
+                    self.outputs.push_back(Output::Send(peer, bytes));
+                }
+                client::Output::Close { peer } => self.outputs.push_back(Output::Close(peer)),
+                client::Output::Event(event) => self.hear(event),
+            }
+        }
+    }
+
+    fn hear(&mut self, event: client::Event) {
+        match event {
+            client::Event::Up { .. } => {
+                self.changed = true;
+                self.events.push_back(Event::Up);
+            }
+            client::Event::Down { reason, .. } => {
+                self.events.push_back(Event::Down(reason.to_string()));
+            }
+            client::Event::Changed(_)
+            | client::Event::Revision(_)
+            | client::Event::ResolvedEmpty(_)
+            | client::Event::LocationsChanged { .. }
+            | client::Event::HostsChanged => self.changed = true,
+            client::Event::Declared { name } => {
+                self.events.push_back(Event::Accepted(EndpointId(name)));
+            }
+            client::Event::DeclareRefused { name, message } => {
+                self.events.push_back(Event::Refused { id: EndpointId(name), message });
+            }
+        }
+    }
+}
+
+impl Closure {
+    fn add_to(self, slice: &mut Slice, peers: &mut BTreeMap<GroupKey, Arc<str>>) {
+        let Closure { group, bridge_domain: bd, vrf, rule_sets } = self;
+        let scope = vrf.scope;
+        let pair_key = |pair: &Pair| PairKey { scope, src: pair.src, dst: pair.dst };
+        for pair in group.pairs.iter().chain(&vrf.pairs) {
+            slice.table.pairs.insert(pair_key(pair), pair.rule_set);
+            if let Some(peer) = &pair.peer {
+                peers.insert(GroupKey { scope, class: peer.class }, peer.name.clone());
+            }
+        }
+        let key = GroupKey { scope, class: group.class };
+        slice.groups.insert(group.name.clone(), Resolved { key, bd: bd.id });
+        slice.table.groups.insert(key, Group { name: group.name, bd: bd.id, encap: group.encap });
+        slice.table.bridge_domains.insert(
+            bd.id,
+            selvage_rules::BridgeDomain {
+                name: bd.name,
+                scope,
+                mac: bd.mac,
+                routed: bd.routed,
+                gateways: bd.gateways,
+            },
+        );
+        slice.table.vrfs.insert(scope, selvage_rules::Vrf { name: vrf.name });
+        for ext::RuleSet { set, origins } in rule_sets {
+            slice.table.rule_sets.insert(set.id, Arc::new(set));
+            slice.table.origins.extend(origins);
+        }
+    }
+}
+
+impl From<&ext::Location> for Location {
+    fn from(location: &ext::Location) -> Location {
+        Location {
+            tunnel: location.tunnel,
+            bd: location.bd,
+            class: location.class,
+            mac: location.mac,
+            ips: location.ips.clone(),
+            group: location.group.clone(),
+            bridge_domain: location.bridge_domain.clone(),
+        }
+    }
+}
+
+fn time(now: Now) -> Time {
+    Time(now.0 / 1000)
+}
