@@ -6,6 +6,8 @@ pub mod frame;
 pub mod message;
 pub mod mo;
 pub mod modb;
+mod schedule;
+pub mod server;
 pub mod session;
 mod time;
 mod uri;

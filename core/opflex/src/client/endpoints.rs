@@ -82,12 +82,20 @@ impl Client {
         }
     }
 
-    /// The answer names all there are: what it does not name is gone.
+    /// The answer names all there are: what it does not name is gone. Unless the registry says that
+    /// it is still waiting for agents to come back: then nothing goes, and it is asked again soon.
     pub(super) fn watch_answer(&mut self, target: &Reference, outcome: Outcome, now: Time) {
         if !self.watched.contains(target) {
             return;
         }
         let Ok(Reply::Endpoint(objects)) = outcome else { return };
+        let unsettled = |object: &Object| {
+            &*object.subject == class::REGISTRY && object.number("settled") == Some(0)
+        };
+        if objects.iter().any(unsettled) {
+            self.watch_due.set(target.clone(), now + self.config.retry);
+            return self.endpoint_update(Update { replace: objects, ..Update::default() });
+        }
         self.watch_due.set(target.clone(), self.refresh_time(&target.uri, now));
         let first = self.answered.insert(target.clone());
         if &*target.subject == class::HOST {

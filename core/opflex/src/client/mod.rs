@@ -14,7 +14,6 @@ mod connection;
 mod declarations;
 mod endpoints;
 mod policy;
-mod schedule;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
@@ -30,10 +29,10 @@ use crate::modb::Modb;
 use crate::session::{CloseReason, Limits, SessionEvent};
 use crate::{Time, Uri};
 
+use crate::schedule::Schedule;
 use connection::Connection;
 use declarations::Declaration;
 use policy::Lease;
-use schedule::Schedule;
 
 /// An agent's request ids start here (observed).
 const FIRST_NUMBER: u64 = 1 << 63;

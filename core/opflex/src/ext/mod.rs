@@ -15,6 +15,7 @@
 //! SelvageHost/<name>/           name tunnel
 //! SelvageRevision/              revision
 //! SelvageApplied/<name>/        name revision
+//! SelvageRegistry/              settled
 //! ```
 //!
 //! A pair of two groups is below both, so that a host that has either knows it. A pair with a class
@@ -26,6 +27,8 @@ mod endpoint;
 mod group;
 mod network;
 mod rules;
+mod slice;
+mod source;
 
 use std::str::FromStr;
 use std::sync::Arc;
@@ -36,6 +39,8 @@ pub use endpoint::{Host, Location};
 pub use group::{Group, Pair, PairPeer};
 pub use network::{BridgeDomain, Vrf};
 pub use rules::RuleSet;
+pub use slice::{Incomplete, Slice, slice};
+pub use source::SelvageSource;
 
 use crate::Uri;
 use crate::mo::{Object, Reference, Subtree};
@@ -64,6 +69,8 @@ pub mod class {
     pub const REVISION: &str = "SelvageRevision";
     /// The commit that an agent enforces.
     pub const APPLIED: &str = "SelvageApplied";
+    /// Whether the endpoint registry knows all there is to know.
+    pub const REGISTRY: &str = "SelvageRegistry";
     /// What all of them are below.
     pub const UNIVERSE: &str = "SelvageUniverse";
 
@@ -132,6 +139,12 @@ pub fn hosts_uri() -> Uri {
 /// The URI of the host of this name.
 pub fn host_uri(name: &str) -> Uri {
     hosts_uri().join(name)
+}
+
+/// The object that ends an answer of the endpoint registry. While its `settled` is 0 the controller
+/// has just started and agents are still coming back: what the answer does not name may exist.
+pub fn registry_uri() -> Uri {
+    universe().join(class::REGISTRY)
 }
 
 /// The object that ends every update of commit `revision`.

@@ -19,6 +19,7 @@ use serde_json::Value as Json;
 
 pub use decode::{NotAMessage, decode};
 pub use encode::encode_outcome;
+pub(crate) use identity::feature_data;
 pub use identity::{FEATURE, Identity, IdentityReply, Listed, Role};
 
 use crate::mo::{Object, Reference};

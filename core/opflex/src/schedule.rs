@@ -6,37 +6,37 @@ use crate::Time;
 
 /// One deadline for each key.
 #[derive(Debug)]
-pub(super) struct Schedule<K> {
+pub(crate) struct Schedule<K> {
     times: BTreeMap<K, Time>,
     due: BTreeSet<(Time, K)>,
 }
 
 impl<K: Ord + Clone> Schedule<K> {
-    pub(super) fn new() -> Schedule<K> {
+    pub(crate) fn new() -> Schedule<K> {
         Schedule { times: BTreeMap::new(), due: BTreeSet::new() }
     }
 
     /// Sets the deadline of `key`, instead of the one it had.
-    pub(super) fn set(&mut self, key: K, time: Time) {
+    pub(crate) fn set(&mut self, key: K, time: Time) {
         self.remove(&key);
         self.times.insert(key.clone(), time);
         self.due.insert((time, key));
     }
 
     /// Forgets `key`.
-    pub(super) fn remove(&mut self, key: &K) {
+    pub(crate) fn remove(&mut self, key: &K) {
         if let Some(time) = self.times.remove(key) {
             self.due.remove(&(time, key.clone()));
         }
     }
 
     /// The earliest deadline.
-    pub(super) fn next(&self) -> Option<Time> {
+    pub(crate) fn next(&self) -> Option<Time> {
         self.due.first().map(|(time, _)| *time)
     }
 
     /// Takes everything that is due.
-    pub(super) fn take_due(&mut self, now: Time) -> Vec<K> {
+    pub(crate) fn take_due(&mut self, now: Time) -> Vec<K> {
         let mut keys = Vec::new();
         while let Some((time, key)) = self.due.first().cloned() {
             if time > now {

@@ -1,0 +1,150 @@
+//! From the objects an agent holds to the slice of the rule table it enforces.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+
+use selvage_rules::{self as rules, GroupKey, PairKey, ScopeId, Table};
+
+use super::{
+    BridgeDomain, Group, Malformed, Pair, RuleSet, Vrf, bridge_domain_uri, class, group_uri,
+    rule_set_reference, vrf_uri,
+};
+use crate::mo::{Object, Reference};
+use crate::modb::Modb;
+
+/// What a host must enforce for its groups.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Slice {
+    /// The table: its groups are those asked for, its pairs all that concern them.
+    pub table: Table,
+    /// Names of all groups known, those at the other ends of pairs included.
+    pub names: BTreeMap<GroupKey, Arc<str>>,
+}
+
+/// Why no slice can be made yet. What is enforced stays until one can.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Incomplete {
+    /// What something points at, and is not there.
+    pub missing: BTreeSet<Reference>,
+    /// Pairs that two groups disagree about: the news of one of them is still on its way.
+    pub disputed: BTreeSet<PairKey>,
+    /// What is there and makes no sense.
+    pub malformed: Vec<Malformed>,
+}
+
+impl fmt::Display for Incomplete {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let missing = self.missing.iter().map(|target| format!("`{}` is missing", target.uri));
+        let disputed = self.disputed.iter().map(|pair| {
+            format!("two groups disagree about {} to {} in {}", pair.src, pair.dst, pair.scope)
+        });
+        let malformed = self.malformed.iter().map(Malformed::to_string);
+        let all: Vec<String> = missing.chain(disputed).chain(malformed).collect();
+        f.write_str(&all.join("; "))
+    }
+}
+
+impl std::error::Error for Incomplete {}
+
+/// The slice for the groups with these DNs, if `db` holds all that it takes.
+pub fn slice<'a>(
+    db: &Modb,
+    groups: impl IntoIterator<Item = &'a str>,
+) -> Result<Slice, Incomplete> {
+    let mut builder = Builder { db, slice: Slice::default(), incomplete: Incomplete::default() };
+    for dn in groups {
+        builder.group(dn);
+    }
+    if builder.incomplete == Incomplete::default() {
+        Ok(builder.slice)
+    } else {
+        Err(builder.incomplete)
+    }
+}
+
+struct Builder<'a> {
+    db: &'a Modb,
+    slice: Slice,
+    incomplete: Incomplete,
+}
+
+impl<'a> Builder<'a> {
+    fn group(&mut self, dn: &str) {
+        let target = Reference::new(class::GROUP, group_uri(dn));
+        let Some(group) = self.read(target, Group::from_objects) else { return };
+        let Some((scope, bd)) = self.bridge_domain(&group.bridge_domain) else { return };
+        let key = GroupKey { scope, class: group.class };
+        self.slice.names.insert(key, group.name.clone());
+        let entry = rules::Group { name: group.name, bd, encap: group.encap };
+        self.slice.table.groups.insert(key, entry);
+        self.pairs(scope, group.pairs);
+    }
+
+    fn bridge_domain(&mut self, dn: &str) -> Option<(ScopeId, rules::BdId)> {
+        let target = Reference::new(class::BRIDGE_DOMAIN, bridge_domain_uri(dn));
+        let bd = self.read(target, BridgeDomain::from_objects)?;
+        let scope = self.vrf(&bd.vrf)?;
+        let mut gateways = bd.gateways;
+        gateways.sort_unstable();
+        let (name, mac, routed) = (bd.name, bd.mac, bd.routed);
+        let entry = rules::BridgeDomain { name, scope, mac, routed, gateways };
+        self.slice.table.bridge_domains.insert(bd.id, entry);
+        Some((scope, bd.id))
+    }
+
+    fn vrf(&mut self, dn: &str) -> Option<ScopeId> {
+        let target = Reference::new(class::VRF, vrf_uri(dn));
+        let vrf = self.read(target, Vrf::from_objects)?;
+        let known = self.slice.table.vrfs.insert(vrf.scope, rules::Vrf { name: vrf.name });
+        if known.is_none() {
+            self.pairs(vrf.scope, vrf.pairs);
+        }
+        Some(vrf.scope)
+    }
+
+    fn pairs(&mut self, scope: ScopeId, pairs: Vec<Pair>) {
+        for pair in pairs {
+            let key = PairKey { scope, src: pair.src, dst: pair.dst };
+            if let Some(peer) = pair.peer {
+                self.slice.names.insert(GroupKey { scope, class: peer.class }, peer.name);
+            }
+            let known = self.slice.table.pairs.insert(key, pair.rule_set);
+            if known.is_some_and(|known| known != pair.rule_set) {
+                self.incomplete.disputed.insert(key);
+            }
+            self.rule_set(pair.rule_set);
+        }
+    }
+
+    fn rule_set(&mut self, id: rules::RuleSetId) {
+        if self.slice.table.rule_sets.contains_key(&id) {
+            return;
+        }
+        let target = rule_set_reference(id);
+        let Some(read) = self.read(target, RuleSet::from_objects) else {
+            return;
+        };
+        self.slice.table.origins.extend(read.origins);
+        self.slice.table.rule_sets.insert(id, Arc::new(read.set));
+    }
+
+    fn read<T>(
+        &mut self,
+        target: Reference,
+        read: impl Fn(Vec<&'a Object>) -> Result<T, Malformed>,
+    ) -> Option<T> {
+        let objects = self.db.subtree(&target.uri);
+        if objects.is_empty() {
+            self.incomplete.missing.insert(target);
+            return None;
+        }
+        match read(objects) {
+            Ok(value) => Some(value),
+            Err(malformed) => {
+                self.incomplete.malformed.push(malformed);
+                None
+            }
+        }
+    }
+}
