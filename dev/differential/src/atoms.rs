@@ -1,0 +1,89 @@
+//! The packets that every generated fabric is asked about.
+//!
+//! They are chosen from the same small domain as the filter entries of [`crate::fabric`]: on both
+//! sides of every edge of a range, each combination of flags that tells two entries apart, each
+//! type, each family, and the headers that no entry should mistake for others.
+
+use selvage_rules::{EtherType, Packet, TcpFlags, proto};
+
+use crate::packet_text::EPHEMERAL;
+
+/// On both sides of every edge of the ranges that entries are made of.
+const PORTS: [u16; 9] = [0, 79, 80, 81, 443, 444, 1023, 1024, 65535];
+const SYN: u8 = TcpFlags::SYN.0;
+const ACK: u8 = TcpFlags::ACK.0;
+const FLAGS: [u8; 5] = [SYN, SYN | ACK, ACK, TcpFlags::RST.0, TcpFlags::FIN.0];
+const V4: EtherType = EtherType::IPV4;
+const V6: EtherType = EtherType::IPV6;
+
+/// All of them; about 240.
+pub fn atoms() -> Vec<Packet> {
+    let mut atoms = Vec::new();
+    for (sport, dport) in port_pairs() {
+        for flags in FLAGS {
+            let tcp_flags = TcpFlags(flags);
+            atoms.push(Packet { tcp_flags, ..Packet::tcp_syn(V4, sport, dport) });
+        }
+        atoms.push(Packet::tcp_syn(V6, sport, dport));
+        atoms.push(Packet::udp(V4, sport, dport));
+        atoms.push(Packet::udp(V6, sport, dport));
+    }
+    atoms.push(Packet { proto: proto::SCTP, ..Packet::udp(V4, EPHEMERAL, 80) });
+    for (ether, proto, icmp_type) in [
+        (V4, proto::ICMP, 0),
+        (V4, proto::ICMP, 3),
+        (V4, proto::ICMP, 8),
+        (V6, proto::ICMPV6, 8),
+        (V6, proto::ICMPV6, 128),
+        (V6, proto::ICMPV6, 129),
+        (V6, proto::ICMPV6, 135),
+        // Each family's ICMP carried by the other: nonsense, but the wire can bring it.
+        (V6, proto::ICMP, 8),
+        (V4, proto::ICMPV6, 128),
+    ] {
+        atoms.push(Packet { icmp_type, ..Packet::ip(ether, proto) });
+    }
+    for arp_op in [1, 2, 3] {
+        atoms.push(Packet { arp_op, ..Packet::ip(EtherType::ARP, 0) });
+    }
+    for proto in [proto::TCP, proto::UDP, proto::ICMP, 47] {
+        for ether in [V4, V6] {
+            atoms.push(Packet { later_fragment: true, ..Packet::ip(ether, proto) });
+        }
+    }
+    atoms.push(Packet::ip(V4, 47));
+    atoms.push(Packet::ip(EtherType(0x22f3), 0));
+    atoms
+}
+
+/// Each port of interest alone on either side, and some on both.
+fn port_pairs() -> Vec<(u16, u16)> {
+    let mut pairs: Vec<(u16, u16)> = PORTS.iter().map(|port| (EPHEMERAL, *port)).collect();
+    pairs.extend(PORTS.iter().map(|port| (*port, EPHEMERAL)));
+    pairs.extend([(80, 443), (443, 80), (80, 80), (1023, 65535), (65535, 79), (0, 0)]);
+    pairs
+}
+
+/// What answers `packet`: the ports change places, and a TCP answer has SYN and ACK set.
+pub fn answer_to(packet: &Packet) -> Packet {
+    let tcp_flags = if packet.proto == proto::TCP { TcpFlags(SYN | ACK) } else { TcpFlags(0) };
+    Packet { sport: packet.dport, dport: packet.sport, tcp_flags, ..*packet }
+}
+
+/// A packet in the words of the scenarios, for people who must understand a failure.
+pub fn words(packet: &Packet) -> String {
+    let family = if packet.ether == V6 { "v6 " } else { "" };
+    let fragment = if packet.later_fragment { " fragment" } else { "" };
+    match (packet.ether, packet.proto) {
+        (EtherType::ARP, _) => format!("arp operation {}", packet.arp_op),
+        (V4 | V6, proto::TCP) => {
+            let (sport, dport, flags) = (packet.sport, packet.dport, packet.tcp_flags.0);
+            format!("{family}tcp/{dport} from {sport} flags {flags:#04x}{fragment}")
+        }
+        (V4 | V6, proto::UDP) => {
+            format!("{family}udp/{} from {}{fragment}", packet.dport, packet.sport)
+        }
+        (V4 | V6, other) => format!("{family}ip/{other} type {}{fragment}", packet.icmp_type),
+        (EtherType(other), _) => format!("EtherType {other:#06x}"),
+    }
+}

@@ -1,0 +1,159 @@
+//! The comparison: every flow put to the oracle and to the compiled table.
+
+use std::fmt;
+
+use selvage_model::Tree;
+use selvage_oracle::{EndpointRef, Judgement, State, Verdict as Says, judge};
+use selvage_rules::{Action, GroupKey, Packet, Reason, Table, Verdict};
+
+use crate::atoms::{answer_to, words};
+
+/// What the judges said about one flow when they did not say the same.
+#[derive(Debug, Clone)]
+pub struct Disagreement {
+    /// DN of the sender's group.
+    pub from: String,
+    /// DN of the receiver's group.
+    pub to: String,
+    /// What was sent.
+    pub packet: Packet,
+    /// The packet it answers, if it answers one.
+    pub answers: Option<Packet>,
+    /// The oracle's words.
+    pub oracle: String,
+    /// The table's words.
+    pub table: String,
+}
+
+impl fmt::Display for Disagreement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} -> {}  {}", self.from, self.to, words(&self.packet))?;
+        if let Some(opening) = &self.answers {
+            write!(f, ", which answers {}", words(opening))?;
+        }
+        write!(f, "\n  oracle: {}\n  table:  {}", self.oracle, self.table)
+    }
+}
+
+/// How a fabric fared.
+#[derive(Debug, Default)]
+pub struct Comparison {
+    /// Flows that were put to both judges.
+    pub flows: usize,
+    /// Of these, how many the oracle let pass.
+    pub allowed: usize,
+    /// Where the judges disagreed, in the order of the flows.
+    pub disagreements: Vec<Disagreement>,
+}
+
+/// Puts all packets from all groups to all groups, themselves included, before both judges: first
+/// as nothing is known of a connection, then the answer to each as one that answers it.
+pub fn compare(tree: &Tree, table: &Table, groups: &[String], packets: &[Packet]) -> Comparison {
+    let mut comparison = Comparison::default();
+    for from in groups {
+        for to in groups {
+            for packet in packets {
+                comparison.put(tree, table, from, to, packet, None);
+                comparison.put(tree, table, to, from, &answer_to(packet), Some(*packet));
+            }
+        }
+    }
+    comparison
+}
+
+impl Comparison {
+    /// Puts one flow before both judges.
+    pub fn put(
+        &mut self,
+        tree: &Tree,
+        table: &Table,
+        from: &str,
+        to: &str,
+        packet: &Packet,
+        answers: Option<Packet>,
+    ) {
+        let state = answers.map_or(State::New, |opening| State::Established { opening });
+        let (from_ref, to_ref) = (EndpointRef { group: from }, EndpointRef { group: to });
+        let oracle = judge(tree, from_ref, to_ref, packet, state);
+        let compiled = ask_table(table, from, to, packet, answers);
+        self.flows += 1;
+        self.allowed += usize::from(oracle.verdict == Says::Allow);
+        if !same(&oracle, &compiled, table) {
+            self.disagreements.push(Disagreement {
+                from: from.to_owned(),
+                to: to.to_owned(),
+                packet: *packet,
+                answers,
+                oracle: show_judgement(&oracle),
+                table: show_verdict(&compiled, table),
+            });
+        }
+    }
+}
+
+/// The table's verdict: the rules', or the connection's where a stateful rule permits what is
+/// answered. Where the two groups are is the table's to know as well.
+pub fn ask_table(
+    table: &Table,
+    from: &str,
+    to: &str,
+    packet: &Packet,
+    answers: Option<Packet>,
+) -> Verdict {
+    let dropped = |reason| Verdict { reason, ..Verdict::IMPLICIT_DENY };
+    let Some(sender) = key_of(table, from) else { return dropped(Reason::Quarantine) };
+    let Some(receiver) = key_of(table, to) else { return dropped(Reason::UnknownDestination) };
+    if sender.scope != receiver.scope {
+        return dropped(Reason::UnknownDestination);
+    }
+    if let Some(opening) = answers {
+        let forward = table.judge(sender.scope, receiver.class, sender.class, &opening);
+        if forward.action == Action::Permit && forward.stateful {
+            return Verdict { reason: Reason::Established, stateful: false, ..forward };
+        }
+    }
+    table.judge(sender.scope, sender.class, receiver.class, packet)
+}
+
+fn key_of(table: &Table, group: &str) -> Option<GroupKey> {
+    table.groups.iter().find(|(_, found)| &*found.name == group).map(|(key, _)| *key)
+}
+
+/// Whether both say the same for the same reason, and the table's rule comes from objects that the
+/// oracle names too.
+fn same(oracle: &Judgement, compiled: &Verdict, table: &Table) -> bool {
+    (oracle.verdict == Says::Allow) == (compiled.action == Action::Permit)
+        && oracle.reason == compiled.reason
+        && oracle.stateful == compiled.stateful
+        && same_author(oracle, compiled, table)
+}
+
+fn same_author(oracle: &Judgement, compiled: &Verdict, table: &Table) -> bool {
+    let Some(origin) = compiled.rule.and_then(|rule| table.origins.get(&rule)) else {
+        // Only the implicit deny and what never meets a rule has no author.
+        return compiled.rule.is_none();
+    };
+    let named = |dn: &str| oracle.because.iter().any(|known| known.as_str() == dn);
+    named(&origin.dn) && (origin.entry.is_empty() || named(&origin.entry))
+}
+
+fn show_judgement(judgement: &Judgement) -> String {
+    let because: Vec<&str> = judgement.because.iter().map(|dn| dn.as_str()).collect();
+    let verdict = if judgement.verdict == Says::Allow { "allow" } else { "deny" };
+    let stateful = if judgement.stateful { ", stateful" } else { "" };
+    format!("{verdict} {}{stateful}, because {}", judgement.reason.name(), because.join(", "))
+}
+
+fn show_verdict(verdict: &Verdict, table: &Table) -> String {
+    let action = if verdict.action == Action::Permit { "allow" } else { "deny" };
+    let stateful = if verdict.stateful { ", stateful" } else { "" };
+    let origin = match verdict.rule.map(|rule| (rule, table.origins.get(&rule))) {
+        None => "no rule".to_owned(),
+        Some((rule, None)) => format!("rule {rule} of unknown origin"),
+        Some((rule, Some(origin))) => {
+            let turned = if origin.reverse { ", reversed" } else { "" };
+            format!("rule {rule} of {} {}{turned}", origin.dn, origin.entry)
+        }
+    };
+    format!("{action} {}{stateful}, by {origin}", verdict.reason.name())
+}
