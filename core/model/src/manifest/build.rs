@@ -112,6 +112,10 @@ impl Builder {
                 }
             }
             Becomes::Keys(shape) => self.keys(shape, value, dn, block),
+            Becomes::Block(shape) => {
+                let Some(class) = shape.class.and_then(class) else { return };
+                self.block(&Children { shape, parent_dn: dn, class }, value, block);
+            }
             Becomes::Blocks(shape) => {
                 let Some(class) = shape.class.and_then(class) else { return };
                 let children = Children { shape, parent_dn: dn, class };

@@ -51,6 +51,8 @@ pub enum Becomes {
     },
     /// A list of blocks, each a child object.
     Blocks(&'static Shape),
+    /// A block that is a child object, the only one of its class.
+    Block(&'static Shape),
     /// Keys that belong to this block's own object.
     Keys(&'static Shape),
 }
@@ -192,6 +194,8 @@ static SUBJECT: Shape = Shape {
         DESCRIPTION,
         key("reverse_filter_ports", yes_no("revFltPorts")),
         key("filters", Becomes::Blocks(&SUBJECT_FILTER)),
+        key("consumer_to_provider", Becomes::Block(&CONSUMER_TO_PROVIDER)),
+        key("provider_to_consumer", Becomes::Block(&PROVIDER_TO_CONSUMER)),
     ],
     defaults: &[],
 };
@@ -202,7 +206,29 @@ static SUBJECT_FILTER: Shape = Shape {
     keys: &[
         required("filter", Becomes::Attribute("tnVzFilterName")),
         key("action", Becomes::Attribute("action")),
+        key("priority", Becomes::Attribute("priorityOverride")),
     ],
+    defaults: &[],
+};
+
+static CONSUMER_TO_PROVIDER: Shape = Shape {
+    what: "the direction from consumer to provider",
+    class: Some("vzInTerm"),
+    keys: &[key("filters", Becomes::Blocks(&ONE_WAY_FILTER))],
+    defaults: &[],
+};
+
+static PROVIDER_TO_CONSUMER: Shape = Shape {
+    what: "the direction from provider to consumer",
+    class: Some("vzOutTerm"),
+    keys: &[key("filters", Becomes::Blocks(&ONE_WAY_FILTER))],
+    defaults: &[],
+};
+
+static ONE_WAY_FILTER: Shape = Shape {
+    what: "a filter of one direction",
+    class: Some("vzRsFiltAtt"),
+    keys: SUBJECT_FILTER.keys,
     defaults: &[],
 };
 

@@ -183,3 +183,32 @@ fn the_example_is_read_whole() {
     assert!(groups.iter().all(|dn| manifest.places.contains_key(dn)));
     assert_eq!(manifest.posts[0].children.len(), 1 + 2 + 1 + 3 + 4);
 }
+
+#[test]
+fn a_subject_may_have_filters_of_one_direction() {
+    let manifest = parsed(
+        "\
+apic:
+  tenants:
+    - name: plant
+      contracts:
+        - name: syslog
+          subjects:
+            - name: up
+              consumer_to_provider:
+                filters:
+                  - filter: syslog
+                  - filter: telnet
+                    action: deny
+                    priority: level3
+",
+    );
+    let subject = &manifest.posts[0].children[0].children[0];
+    let terminal = &subject.children[0];
+    assert_eq!(terminal.class, "vzInTerm");
+    let filters: Vec<_> =
+        terminal.children.iter().map(|f| (f.class.as_str(), f.get("priorityOverride"))).collect();
+    assert_eq!(filters, [("vzRsFiltAtt", None), ("vzRsFiltAtt", Some("level3"))]);
+    let place = manifest.places.get("uni/tn-plant/brc-syslog/subj-up/intmnl/rsfiltAtt-telnet");
+    assert_eq!(place.map(|span| span.line), Some(11));
+}
