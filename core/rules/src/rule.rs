@@ -194,7 +194,7 @@ pub struct Origin {
     pub dn: Arc<str>,
     /// DN of the filter entry it was made from; empty where there is none.
     pub entry: Arc<str>,
-    /// `true` for the rule made for the way back, with the ports reversed.
+    /// `true` for the rule made for the way back, from provider to consumer.
     pub reverse: bool,
 }
 

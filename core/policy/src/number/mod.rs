@@ -15,6 +15,7 @@ mod pool;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use selvage_model::Dn;
 use selvage_rules::{BdId, ClassId, GroupId, Rule, RuleId, RuleSetId, ScopeId};
 use serde::{Deserialize, Serialize};
 
@@ -208,13 +209,28 @@ impl Numbers {
         self.rule_sets.begin();
     }
 
+    /// Says which objects exist, before any of them is numbered: VRFs and bridge domains, and groups
+    /// with their VRFs. What is not among them goes, and its numbers are free for what is new.
+    pub(crate) fn keep<'a>(
+        &mut self,
+        networks: impl Iterator<Item = &'a Dn>,
+        groups: impl Iterator<Item = (&'a Dn, &'a Dn)>,
+    ) {
+        networks.for_each(|dn| self.vnis.keep(&dn.shared()));
+        for (vrf, group) in groups {
+            let group = group.shared();
+            self.groups.keep(&group);
+            self.classes_of(&vrf.shared()).keep(&group);
+        }
+        self.vnis.retire();
+        self.groups.retire();
+        self.classes.values_mut().for_each(Pool::retire);
+    }
+
     /// Ends a compile.
     pub(crate) fn finish(&mut self) {
-        self.vnis.finish();
-        self.groups.finish();
-        self.classes.values_mut().for_each(Pool::finish);
-        self.rules.finish();
-        self.rule_sets.finish();
+        self.rules.retire();
+        self.rule_sets.retire();
     }
 
     pub(crate) fn scope(&mut self, vrf: &Arc<str>) -> Result<ScopeId, Exhausted> {

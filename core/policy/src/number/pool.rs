@@ -78,7 +78,7 @@ impl<K: Clone + Eq + Hash> Pool<K> {
         }
     }
 
-    /// Starts a round: whatever is not asked for until [`Pool::finish`] goes.
+    /// Starts a round: whatever is not asked for until [`Pool::retire`] goes.
     pub fn begin(&mut self) {
         self.round += 1;
     }
@@ -105,13 +105,22 @@ impl<K: Clone + Eq + Hash> Pool<K> {
         Ok(number)
     }
 
+    /// Says that `key` exists, without giving it a number if it has none yet.
+    pub fn keep(&mut self, key: &K) {
+        if self.held.contains_key(key) {
+            // A key that holds a number gets just that, so this cannot run dry.
+            let _ = self.number(key);
+        }
+    }
+
     /// The number of `key` if it has one and exists.
     pub fn get(&self, key: &K) -> Option<u32> {
         self.held.get(key).filter(|held| held.retired.is_none()).map(|held| held.number)
     }
 
-    /// Ends the round: keys not asked for since [`Pool::begin`] have gone, lowest number first.
-    pub fn finish(&mut self) {
+    /// Keys not asked for since [`Pool::begin`] have gone, lowest number first. Called before fresh
+    /// keys come, it lets them have the numbers of those that went in the same round.
+    pub fn retire(&mut self) {
         let round = self.round;
         let mut gone: Vec<(u32, K)> = self
             .held
@@ -194,7 +203,7 @@ mod tests {
     fn round(pool: &mut Pool<&'static str>, keys: &[&'static str]) -> Vec<Option<u32>> {
         pool.begin();
         let numbers = keys.iter().map(|key| pool.number(key).ok()).collect();
-        pool.finish();
+        pool.retire();
         numbers
     }
 
