@@ -120,11 +120,12 @@ impl Agent {
         let staying = || self.endpoints.values().filter(|e| !e.is_leaving());
         if !staying().any(held) && (self.link_to_controller.connected || self.slice_known) {
             let groups: BTreeSet<Arc<str>> = staying().map(|e| e.group.clone()).collect();
-            let slice = self.fabric.slice(&groups);
-            self.slice_known = true;
-            if slice != *self.slice {
-                self.slice = Arc::new(slice);
-                self.save_policy();
+            if let Some(slice) = self.fabric.slice(&groups) {
+                self.slice_known = true;
+                if slice != *self.slice {
+                    self.slice = Arc::new(slice);
+                    self.save_policy();
+                }
             }
         }
         let elsewhere = self.fabric.elsewhere(&self.slice, &self.elsewhere);

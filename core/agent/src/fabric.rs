@@ -4,10 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use selvage_opflex::client::{self, Client, ClientConfig, PeerId, Resolution};
-use selvage_opflex::ext::{self, Pair};
-use selvage_opflex::mo::Object;
-use selvage_opflex::{Time, Uri};
-use selvage_rules::{EndpointId, Group, GroupKey, PairKey, Revision, RuleSetId};
+use selvage_opflex::{Time, ext};
+use selvage_rules::{EndpointId, Revision};
 
 use crate::Now;
 use crate::agent::{Config, Output};
@@ -50,14 +48,6 @@ pub(crate) struct Fabric {
     outputs: VecDeque<Output>,
     /// Something about policy or other hosts changed since it was last looked at.
     changed: bool,
-}
-
-/// A group with everything its endpoints need, as it was sent.
-struct Closure {
-    group: ext::Group,
-    bridge_domain: ext::BridgeDomain,
-    vrf: ext::Vrf,
-    rule_sets: Vec<ext::RuleSet>,
 }
 
 impl Fabric {
@@ -162,9 +152,9 @@ impl Fabric {
         match self.client.resolution(&ext::group_uri(dn)) {
             Resolution::Untracked | Resolution::Pending => GroupState::Unknown,
             Resolution::Absent => GroupState::Absent,
-            Resolution::Present => match self.closure(dn) {
+            Resolution::Present => match ext::slice(self.client.db(), [dn]) {
                 Ok(_) => GroupState::Complete,
-                Err(missing) => GroupState::Partial(missing),
+                Err(missing) => GroupState::Partial(missing.to_string()),
             },
         }
     }
@@ -174,18 +164,21 @@ impl Fabric {
         self.client.knows_locations(vrf)
     }
 
-    /// The policy of those of `groups` that are complete.
-    pub fn slice(&self, groups: &BTreeSet<Arc<str>>) -> Slice {
-        let mut slice = Slice { revision: self.client.revision(), ..Slice::default() };
-        let mut peers = BTreeMap::new();
-        for dn in groups {
-            if let Ok(closure) = self.closure(dn) {
-                closure.add_to(&mut slice, &mut peers);
-            }
-        }
-        peers.retain(|key, _| !slice.table.groups.contains_key(key));
-        slice.peers = peers.into_iter().collect();
-        slice
+    /// The policy of those of `groups` that are complete; `None` while they contradict each other,
+    /// because the news of one of them is still on its way.
+    pub fn slice(&self, groups: &BTreeSet<Arc<str>>) -> Option<Slice> {
+        let complete = groups.iter().filter(|dn| self.group(dn) == GroupState::Complete);
+        let found = ext::slice(self.client.db(), complete.map(|dn| &**dn)).ok()?;
+        let names = found.table.groups.iter();
+        let groups = names
+            .map(|(key, group)| (group.name.clone(), Resolved { key: *key, bd: group.bd }))
+            .collect();
+        Some(Slice {
+            revision: self.client.revision(),
+            table: found.table,
+            groups,
+            names: found.names.into_iter().collect(),
+        })
     }
 
     /// Where the other endpoints and hosts are. What the registry has not said since the start is
@@ -211,34 +204,6 @@ impl Fabric {
             before.hosts.clone()
         };
         Elsewhere { locations, hosts }
-    }
-
-    fn closure(&self, dn: &str) -> Result<Closure, String> {
-        let group = self.read(ext::group_uri(dn), |list| ext::Group::from_objects(list))?;
-        let bridge_domain = self.read(ext::bridge_domain_uri(&group.bridge_domain), |list| {
-            ext::BridgeDomain::from_objects(list)
-        })?;
-        let vrf =
-            self.read(ext::vrf_uri(&bridge_domain.vrf), |list| ext::Vrf::from_objects(list))?;
-        let needed: BTreeSet<RuleSetId> =
-            group.pairs.iter().chain(&vrf.pairs).map(|pair| pair.rule_set).collect();
-        let rule_sets = needed
-            .into_iter()
-            .map(|id| self.read(ext::rule_set_uri(id), |list| ext::RuleSet::from_objects(list)))
-            .collect::<Result<_, _>>()?;
-        Ok(Closure { group, bridge_domain, vrf, rule_sets })
-    }
-
-    fn read<T>(
-        &self,
-        uri: Uri,
-        parse: impl FnOnce(Vec<&Object>) -> Result<T, ext::Malformed>,
-    ) -> Result<T, String> {
-        let objects = self.client.db().subtree(&uri);
-        if objects.is_empty() {
-            return Err(format!("`{uri}` has not arrived"));
-        }
-        parse(objects).map_err(|error| error.to_string())
     }
 
     /// Sorts what the client has to say.
@@ -277,38 +242,6 @@ impl Fabric {
             client::Event::DeclareRefused { name, message } => {
                 self.events.push_back(Event::Refused { id: EndpointId(name), message });
             }
-        }
-    }
-}
-
-impl Closure {
-    fn add_to(self, slice: &mut Slice, peers: &mut BTreeMap<GroupKey, Arc<str>>) {
-        let Closure { group, bridge_domain: bd, vrf, rule_sets } = self;
-        let scope = vrf.scope;
-        let pair_key = |pair: &Pair| PairKey { scope, src: pair.src, dst: pair.dst };
-        for pair in group.pairs.iter().chain(&vrf.pairs) {
-            slice.table.pairs.insert(pair_key(pair), pair.rule_set);
-            if let Some(peer) = &pair.peer {
-                peers.insert(GroupKey { scope, class: peer.class }, peer.name.clone());
-            }
-        }
-        let key = GroupKey { scope, class: group.class };
-        slice.groups.insert(group.name.clone(), Resolved { key, bd: bd.id });
-        slice.table.groups.insert(key, Group { name: group.name, bd: bd.id, encap: group.encap });
-        slice.table.bridge_domains.insert(
-            bd.id,
-            selvage_rules::BridgeDomain {
-                name: bd.name,
-                scope,
-                mac: bd.mac,
-                routed: bd.routed,
-                gateways: bd.gateways,
-            },
-        );
-        slice.table.vrfs.insert(scope, selvage_rules::Vrf { name: vrf.name });
-        for ext::RuleSet { set, origins } in rule_sets {
-            slice.table.rule_sets.insert(set.id, Arc::new(set));
-            slice.table.origins.extend(origins);
         }
     }
 }

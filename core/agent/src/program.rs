@@ -120,9 +120,9 @@ impl Agent {
                 (GroupKey { scope: *scope, class: location.class }, location.group.clone())
             })
         });
-        let (host, peers) = (&self.config.host, &self.slice.peers);
+        let (host, names) = (&self.config.host, &self.slice.names);
         let made = self.plane.names.get_or_insert_with(|| {
-            Arc::new(Names::new(host, &desired, elsewhere.chain(peers.iter().cloned())))
+            Arc::new(Names::new(host, &desired, elsewhere.chain(names.iter().cloned())))
         });
         made.clone()
     }

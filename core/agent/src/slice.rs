@@ -19,8 +19,8 @@ pub struct Slice {
     pub table: Table,
     /// The groups it was resolved for, by DN.
     pub groups: BTreeMap<Arc<str>, Resolved>,
-    /// DNs of groups that only appear as the other end of a pair, for the words of a drop.
-    pub peers: Vec<(GroupKey, Arc<str>)>,
+    /// DNs of these groups and of those at the other ends of their pairs, for the words of a drop.
+    pub names: Vec<(GroupKey, Arc<str>)>,
 }
 
 /// What a group's DN led to.
