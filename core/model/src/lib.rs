@@ -12,6 +12,7 @@ mod generated;
 pub mod manifest;
 mod mo;
 mod post;
+pub mod query;
 mod refusal;
 mod relation;
 mod schema;
@@ -19,6 +20,7 @@ mod suggest;
 mod tree;
 mod txn;
 mod value;
+pub mod wire;
 
 pub use class::{Chars, ClassDef, MadeBy, PropDef, PropType, RelationDef, Support};
 pub use dn::{Dn, ParseDnError};

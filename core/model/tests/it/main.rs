@@ -6,8 +6,10 @@
     reason = "tests say so by failing"
 )]
 
+mod query;
 mod relation;
 mod txn;
+mod wire;
 
 use selvage_model::{Changes, Dn, Post, Refusal, Stamp, Tree, apply, initial_tree};
 

@@ -1,0 +1,7 @@
+//! The wire forms of objects: what clients post and what they are answered.
+
+pub mod json;
+mod read;
+mod write;
+
+pub use read::{BodyError, Flaw};
