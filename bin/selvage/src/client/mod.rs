@@ -3,11 +3,14 @@
 //! A verb here parses its arguments, asks over REST or over an agent's socket, and prints the
 //! answer; it decides nothing about policy.
 
+mod apply;
 mod drops;
 mod get;
 mod output;
+mod picture;
 mod rest;
 mod sockets;
+mod trace;
 
 use clap::Subcommand;
 
@@ -18,6 +21,10 @@ pub use sockets::Agents;
 /// A verb that asks a running controller or agent.
 #[derive(Subcommand)]
 pub enum Verb {
+    /// Make the controller's tree what these files say, and wait until every host enforces it
+    Apply(apply::Args),
+    /// Say what happens to a flow between two groups or endpoints, and which objects decide it
+    Trace(trace::Args),
     /// Show managed objects: a class, or the object of a DN
     Get(get::Args),
     /// Show dropped packets and why, each with the groups, the contract and the nearest that would allow
@@ -27,6 +34,8 @@ pub enum Verb {
 /// Asks, and prints the answer.
 pub fn run(verb: Verb) -> Result<(), Failure> {
     match verb {
+        Verb::Apply(args) => apply::run(&args),
+        Verb::Trace(args) => trace::run(&args),
         Verb::Get(args) => get::run(&args),
         Verb::Drops(args) => drops::run(&args),
     }
