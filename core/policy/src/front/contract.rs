@@ -3,8 +3,7 @@
 use selvage_model::{Dn, Mo};
 use selvage_rules::Action;
 
-use super::objects::tenant;
-use super::{FILTER, Reader, entry};
+use super::{Reader, entry};
 use crate::ir::{Contract, DenyRank, Entry, Filter, FilterUse, Intent, Scope, Subject, Term, Way};
 use crate::problem::Cause;
 
@@ -112,9 +111,8 @@ fn uses(
     let mut found = Vec::new();
     for mo in reader.objects.under(of, class) {
         let action = if mo.get("action") == "deny" { Action::Deny } else { Action::Permit };
-        let name = mo.get("tnVzFilterName");
         // A filter that does not exist is the relation's own fault, which the tree raises.
-        let Some(filter) = reader.resolve(tenant(of), FILTER, name) else {
+        let Some(filter) = reader.target(mo) else {
             if action == Action::Deny {
                 broken.push(mo.dn().clone());
             }

@@ -3,7 +3,7 @@
 use selvage_model::{Dn, Mo};
 
 use super::objects::{parent, tenant};
-use super::{CONTRACT, Reader, network};
+use super::{Reader, network};
 use crate::ir::{Group, Intent, Relation};
 use crate::problem::Cause;
 
@@ -82,7 +82,7 @@ fn relations(reader: &Reader<'_>, group: &Dn, class: &str) -> Vec<Relation> {
     let of_group = reader.objects.under(group, class).into_iter().filter(installed);
     of_group
         .filter_map(|mo| {
-            let contract = reader.resolve(tenant(group), CONTRACT, mo.get("tnVzBrCPName"))?;
+            let contract = reader.target(mo)?;
             Some(Relation { dn: mo.dn().clone(), contract })
         })
         .collect()

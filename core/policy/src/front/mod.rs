@@ -1,7 +1,6 @@
 //! From the managed-object tree to [`Intent`]: the only part that knows ACI classes by name.
 //!
-//! One pass over the tree sorts the objects by class; then each kind resolves what it names, first
-//! in its own tenant and then in `common`. Whatever cannot be resolved becomes a [`Problem`] about
+//! One pass over the tree sorts the objects by class; then each kind resolves what it names. Whatever cannot be resolved becomes a [`Problem`] about
 //! the object that can mend it, and is left out, which denies.
 
 mod contract;
@@ -11,7 +10,7 @@ mod group;
 mod network;
 mod objects;
 
-use selvage_model::{Dn, Tree};
+use selvage_model::{Dn, Mo, Tree};
 use selvage_rules::Table;
 
 use crate::ir::Intent;
@@ -74,31 +73,11 @@ struct Reader<'a> {
     problems: Vec<Problem>,
 }
 
-/// A class of objects that others refer to by name.
-#[derive(Debug, Clone, Copy)]
-struct Named {
-    /// What the object is called in a sentence.
-    what: &'static str,
-    /// What its relative name starts with.
-    prefix: &'static str,
-}
-
-const VRF: Named = Named { what: "VRF", prefix: "ctx-" };
-const BRIDGE_DOMAIN: Named = Named { what: "bridge domain", prefix: "BD-" };
-const CONTRACT: Named = Named { what: "contract", prefix: "brc-" };
-const FILTER: Named = Named { what: "filter", prefix: "flt-" };
-
 impl Reader<'_> {
-    /// The object that `name` means to an object of `tenant`: the tenant's own, else that of tenant
-    /// `common`; an empty name means `default` of `common` (APIC, as its clients expect it).
-    fn resolve(&self, tenant: &str, kind: Named, name: &str) -> Option<Dn> {
-        let prefix = kind.prefix;
-        let find = |dn: String| self.tree.get(&dn).map(|mo| mo.dn().clone());
-        if name.is_empty() {
-            return find(format!("uni/tn-common/{prefix}default"));
-        }
-        find(format!("{tenant}/{prefix}{name}"))
-            .or_else(|| find(format!("uni/tn-common/{prefix}{name}")))
+    /// The object that a relation leads to, by the tree's own rule: its tenant's, else that of
+    /// tenant `common`.
+    fn target(&self, relation: &Mo) -> Option<Dn> {
+        selvage_model::target(self.tree, relation).map(|mo| mo.dn().clone())
     }
 
     fn problem(&mut self, dn: &Dn, cause: Cause, text: String) {
@@ -106,12 +85,11 @@ impl Reader<'_> {
     }
 }
 
-/// How a sentence says that `name` was not found.
-fn not_found(kind: Named, name: &str, tenant: &str) -> String {
-    let what = kind.what;
-    if name.is_empty() {
-        return format!("no {what} is named, and `common` has no {what} `default`");
-    }
+/// How a sentence says that a relation leads nowhere: `what` is the kind of object sought, `name`
+/// what it is called there.
+fn not_found(what: &str, name: &str, from: &Dn) -> String {
+    let name = if name.is_empty() { "default" } else { name };
+    let tenant = objects::tenant(from);
     let tenant = tenant.strip_prefix("uni/tn-").unwrap_or(tenant);
     if tenant == "common" {
         format!("tenant `common` has no {what} `{name}`")

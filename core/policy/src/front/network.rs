@@ -6,8 +6,7 @@ use std::net::IpAddr;
 use selvage_model::Dn;
 use selvage_rules::{Gateway, Mac};
 
-use super::objects::tenant;
-use super::{BRIDGE_DOMAIN, Reader, VRF, not_found};
+use super::{Reader, not_found};
 use crate::ir::{BridgeDomain, Intent, Vrf};
 use crate::problem::Cause;
 
@@ -36,26 +35,25 @@ pub(super) fn bridge_domains(reader: &mut Reader<'_>, intent: &mut Intent) {
 
 fn vrf_of(reader: &mut Reader<'_>, bd: &Dn) -> Option<Dn> {
     let relation = reader.objects.under(bd, "fvRsCtx").first().copied();
-    let name = relation.map_or("", |mo| mo.get("tnFvCtxName"));
-    let found = reader.resolve(tenant(bd), VRF, name);
+    let found = relation.and_then(|mo| reader.target(mo));
     if found.is_none() {
-        let missing = not_found(VRF, name, tenant(bd));
+        let missing = not_found("VRF", relation.map_or("", |mo| mo.get("tnFvCtxName")), bd);
         let text = format!("{missing}: the bridge domain and its groups are in quarantine");
         reader.problem(bd, Cause::NoVrf, text);
     }
     found
 }
 
-/// The bridge domain a group is in, if both are enforceable.
+/// The bridge domain a group is in and its VRF, if both are enforceable.
 pub(super) fn bridge_domain_of(
     reader: &mut Reader<'_>,
     intent: &Intent,
     group: &Dn,
 ) -> Option<(Dn, Dn)> {
     let relation = reader.objects.under(group, "fvRsBd").first().copied();
-    let name = relation.map_or("", |mo| mo.get("tnFvBDName"));
-    let Some(bd) = reader.resolve(tenant(group), BRIDGE_DOMAIN, name) else {
-        let missing = not_found(BRIDGE_DOMAIN, name, tenant(group));
+    let Some(bd) = relation.and_then(|mo| reader.target(mo)) else {
+        let name = relation.map_or("", |mo| mo.get("tnFvBDName"));
+        let missing = not_found("bridge domain", name, group);
         let text = format!("{missing}: the group is in quarantine");
         reader.problem(group, Cause::NoBridgeDomain, text);
         return None;

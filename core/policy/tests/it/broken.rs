@@ -37,11 +37,11 @@ fn a_bridge_domain_without_a_vrf_takes_its_groups_with_it() {
 }
 
 #[test]
-fn an_empty_name_means_default_of_common() {
+fn an_empty_name_means_default() {
     let policy = with_groups(
         "uni/tn-common/ctx-default
-         uni/tn-common/BD-default
-         ap-a/epg-half",
+         uni/tn-common/BD-default/rsctx
+         ap-a/epg-half/rsbd",
     );
     check_problems(&policy, &[]);
     check(&policy, "half half tcp/80: intra-group");
