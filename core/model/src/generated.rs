@@ -1999,7 +1999,7 @@ pub(crate) static CLASSES: &[ClassDef] = &[
                 naming: false,
                 create_only: false,
                 secure: false,
-                support: Support::Only(&["no"]),
+                support: Support::Enforced,
                 doc: "cuts all its endpoints off",
             },
             PropDef {
@@ -3859,7 +3859,7 @@ pub(crate) static CLASSES: &[ClassDef] = &[
                 naming: false,
                 create_only: false,
                 secure: false,
-                support: Support::Only(&["install"]),
+                support: Support::Enforced,
                 doc: "`estimate_*` only asks what it would cost",
             },
             PropDef {
@@ -4439,7 +4439,7 @@ pub(crate) static CLASSES: &[ClassDef] = &[
                 naming: false,
                 create_only: false,
                 secure: false,
-                support: Support::Only(&["install"]),
+                support: Support::Enforced,
                 doc: "`estimate_*` only asks what it would cost",
             },
             PropDef {
@@ -4954,8 +4954,8 @@ pub(crate) static CLASSES: &[ClassDef] = &[
                 naming: false,
                 create_only: false,
                 secure: false,
-                support: Support::Only(&["nd"]),
-                doc: "`nd` announces IPv6 prefixes",
+                support: Support::Only(&["nd", "no-default-gateway"]),
+                doc: "`nd` announces IPv6 prefixes; `no-default-gateway` keeps the gateway off",
             },
             PropDef {
                 name: "descr",
@@ -5994,8 +5994,8 @@ pub(crate) static CLASSES: &[ClassDef] = &[
                 naming: false,
                 create_only: false,
                 secure: false,
-                support: Support::Only(&["context"]),
-                doc: "within what a provider and a consumer must both be",
+                support: Support::Enforced,
+                doc: "within what a provider and a consumer must both be; across VRFs nothing passes yet",
             },
             PropDef {
                 name: "status",
@@ -7070,7 +7070,7 @@ pub(crate) static CLASSES: &[ClassDef] = &[
                 naming: false,
                 create_only: false,
                 secure: false,
-                support: Support::Only(&["permit"]),
+                support: Support::Enforced,
                 doc: "what happens to packets the filter matches",
             },
             PropDef {
@@ -7178,7 +7178,7 @@ pub(crate) static CLASSES: &[ClassDef] = &[
                 naming: false,
                 create_only: false,
                 secure: false,
-                support: Support::Only(&["default"]),
+                support: Support::Enforced,
                 doc: "priority of a deny",
             },
             PropDef {
@@ -7356,7 +7356,7 @@ pub(crate) static CLASSES: &[ClassDef] = &[
                 naming: false,
                 create_only: false,
                 secure: false,
-                support: Support::Only(&["permit"]),
+                support: Support::Enforced,
                 doc: "what happens to packets the filter matches",
             },
             PropDef {
@@ -7464,7 +7464,7 @@ pub(crate) static CLASSES: &[ClassDef] = &[
                 naming: false,
                 create_only: false,
                 secure: false,
-                support: Support::Only(&["default"]),
+                support: Support::Enforced,
                 doc: "priority of a deny",
             },
             PropDef {
