@@ -282,3 +282,10 @@ pub(super) fn required_text(json: &Json, name: &str) -> Result<String, Refusal> 
 pub(super) fn malformed(what: &str) -> Refusal {
     Refusal::error(format!("Malformed message: {what}"))
 }
+
+impl<'de> serde::Deserialize<'de> for Object {
+    /// Reads an object as it travels, for those who keep objects in files.
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Object, D::Error> {
+        object(&Json::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+    }
+}

@@ -228,7 +228,7 @@ impl Entry {
 
     /// What only one endpoint may have.
     fn addresses(&self, root: &Uri) -> Vec<Address> {
-        let mut addresses = vec![Address::Uri(root.clone())];
+        let mut addresses = Vec::new();
         let ip = |object: &Object| object.text("ip").and_then(|ip| ip.parse().ok());
         for object in &self.objects {
             if &*object.subject == "EprL3Ep"
@@ -240,6 +240,7 @@ impl Entry {
                 addresses.push(Address::Tunnel(host.tunnel));
             }
         }
+        addresses.push(Address::Uri(root.clone()));
         addresses
     }
 }
