@@ -6,6 +6,7 @@
     reason = "tests say so by failing"
 )]
 
+mod property;
 mod query;
 mod relation;
 mod txn;
