@@ -1,1 +1,4 @@
 //! What tests share: hosts in namespaces, probes, deadlines with dumps.
+
+mod echo;
+pub mod probe;
