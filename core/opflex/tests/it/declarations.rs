@@ -60,7 +60,7 @@ fn every_host_but_its_own_learns_of_an_endpoint_and_of_its_end() {
     assert_eq!(fabric.take_events(0), [declared]);
     assert_eq!(known_at(&fabric, 0), []);
     for host in [1, 2] {
-        assert_eq!(known_at(&fabric, host), [one.clone()]);
+        assert_eq!(known_at(&fabric, host), std::slice::from_ref(&one));
         assert_eq!(fabric.take_events(host), [Event::LocationsChanged { vrf: VRF.into() }]);
     }
     assert!(fabric.server_events.contains(&server::Event::Located(one.clone())));

@@ -206,7 +206,7 @@ fn an_incomplete_closure_is_named() {
     let mut db = Modb::default();
     let target = Reference::new("SelvageGroup", selvage_opflex::ext::group_uri(&group_name(0)));
     db.want(&target);
-    db.resolved(&[target.clone()], source.resolve(&target.subject, &target.uri));
+    db.resolved(std::slice::from_ref(&target), source.resolve(&target.subject, &target.uri));
     let incomplete = slice(&db, [group_name(0).as_str()]).unwrap_err();
     let text = incomplete.to_string();
     assert!(text.contains("`/SelvageUniverse/SelvageBridgeDomain/"), "{text}");
