@@ -31,7 +31,8 @@ pub struct Fabric {
 pub struct Applied {
     pub revision: u64,
     pub enforced_us: u64,
-    pub touched: usize,
+    pub hosts: usize,
+    pub enforcing: usize,
 }
 
 /// What `selvage run` says of a workload.
@@ -77,8 +78,8 @@ impl Fabric {
         let applied: Applied = self.json(&["apply", "-f", policy, "-o", "json"])?;
         let millis = applied.enforced_us as f64 / 1000.0;
         eprintln!(
-            "   revision {}: {} hosts touched, all enforce it after {millis:.1} ms",
-            applied.revision, applied.touched
+            "   {} of {} hosts enforce revision {} after {millis:.1} ms",
+            applied.enforcing, applied.hosts, applied.revision
         );
         Ok(applied)
     }

@@ -110,12 +110,12 @@ pub fn last_line(results: &[Probed], workloads: &[Workload], applied: &Applied) 
     let most = attach.last().copied().unwrap_or_default();
     println!(
         "\nattach to enforcement: median {:.1} ms, most {:.1} ms; \
-         apply to enforcement: {:.1} ms (revision {}, {} hosts touched)",
+         apply to enforcement: {:.1} ms (revision {}, {} hosts)",
         middle as f64 / 1000.0,
         most as f64 / 1000.0,
         applied.enforced_us as f64 / 1000.0,
         applied.revision,
-        applied.touched,
+        applied.enforcing,
     );
     println!(
         "quickstart: {} probes, {good} as the policy says, {} otherwise",

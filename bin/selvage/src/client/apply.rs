@@ -53,11 +53,12 @@ struct Source {
 /// What came of it.
 #[derive(Serialize)]
 struct Outcome {
-    revision: u64,
+    /// The controller changed its tree.
     changed: bool,
-    touched: usize,
-    enforced: usize,
-    /// From before the files were sent until the last host had swapped, in microseconds.
+    #[serde(flatten)]
+    progress: Progress,
+    /// From before the files were sent until the last host had swapped and this program heard of
+    /// it, in microseconds.
     enforced_us: u64,
     faults: Vec<Fault>,
 }
@@ -73,12 +74,14 @@ struct Fault {
     place: Option<String>,
 }
 
-/// How far the hosts are with a revision.
-#[derive(Deserialize)]
+/// How far the hosts are with a revision, as the controller says it.
+#[derive(Serialize, Deserialize)]
 struct Progress {
     revision: u64,
-    touched: usize,
-    enforced: usize,
+    hosts: usize,
+    enforcing: usize,
+    pending: Vec<String>,
+    offline: Vec<String>,
 }
 
 /// Reads the files, posts them, waits.
@@ -94,24 +97,21 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let changed = answer.get("totalCount").and_then(Value::as_str) != Some("0");
     let progress = wait(&rest, start + Duration::from_secs(args.timeout))?;
     let enforced_us = u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);
-    let outcome = Outcome {
-        revision: progress.revision,
-        changed,
-        touched: progress.touched,
-        enforced: progress.enforced,
-        enforced_us,
-        faults: faults(&rest, &posts, &sources)?,
-    };
+    let faults = faults(&rest, &posts, &sources)?;
+    let outcome = Outcome { changed, progress, enforced_us, faults };
     show(&outcome, args.output)?;
-    if outcome.enforced < outcome.touched {
-        let message = format!(
-            "after {} s only {} of {} hosts enforce revision {}",
-            args.timeout, outcome.enforced, outcome.touched, outcome.revision
-        );
-        return Err(Failure::new(Kind::Failed, message)
-            .hint("the change is committed; `selvage status` names the hosts that are behind"));
+    let pending = &outcome.progress.pending;
+    if pending.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    let message = format!(
+        "after {} s these hosts do not enforce revision {}: {}",
+        args.timeout,
+        outcome.progress.revision,
+        pending.join(", ")
+    );
+    Err(Failure::new(Kind::Failed, message)
+        .hint("the change is committed; `selvage status` says how far each host is"))
 }
 
 /// Reads every file; the failure shows all that is wrong with all of them.
@@ -204,18 +204,19 @@ fn object(post: &Post) -> Value {
     Value::Object(object)
 }
 
-/// Waits until every host that was touched enforces the newest revision, or the deadline.
+/// Waits until every connected host enforces the newest revision, or the deadline.
 fn wait(rest: &Rest, deadline: Instant) -> Result<Progress, Failure> {
-    loop {
+    let ask = |query: &str| -> Result<Progress, Failure> {
+        serde_json::from_value(rest.get(&format!("/selvage/v1/revision{query}"))?).map_err(
+            |error| Failure::new(Kind::Failed, format!("the controller's answer: {error}")),
+        )
+    };
+    let mut progress = ask("")?;
+    while !progress.pending.is_empty() && Instant::now() < deadline {
         let left = deadline.saturating_duration_since(Instant::now()).min(Duration::from_secs(20));
-        let path = format!("/selvage/v1/revision?timeout={}", left.as_millis());
-        let progress: Progress = serde_json::from_value(rest.get(&path)?).map_err(|error| {
-            Failure::new(Kind::Failed, format!("the controller's answer: {error}"))
-        })?;
-        if progress.enforced >= progress.touched || Instant::now() >= deadline {
-            return Ok(progress);
-        }
+        progress = ask(&format!("?wait={}&timeout={}", progress.revision, left.as_secs().max(1)))?;
     }
+    Ok(progress)
 }
 
 /// The faults below the tenants that were posted.
@@ -264,15 +265,19 @@ fn show(outcome: &Outcome, format: Format) -> Result<(), Failure> {
             fault.severity, fault.code, place, fault.description
         ))?;
     }
-    let millis = outcome.enforced_us as f64 / 1000.0;
-    if !outcome.changed {
-        output::line(&format!("nothing to change; revision {} stands", outcome.revision))
-    } else if outcome.touched == 0 {
-        output::line(&format!("revision {} is committed; it touches no host", outcome.revision))
-    } else {
+    let progress = &outcome.progress;
+    if !progress.offline.is_empty() {
         output::line(&format!(
-            "{} of {} hosts enforce revision {} ({millis:.1} ms)",
-            outcome.enforced, outcome.touched, outcome.revision
-        ))
+            "not connected, and enforcing what they had: {}",
+            progress.offline.join(", ")
+        ))?;
     }
+    if !outcome.changed {
+        return output::line(&format!("nothing to change; revision {} stands", progress.revision));
+    }
+    let millis = outcome.enforced_us as f64 / 1000.0;
+    output::line(&format!(
+        "{} of {} hosts enforce revision {} ({millis:.1} ms)",
+        progress.enforcing, progress.hosts, progress.revision
+    ))
 }

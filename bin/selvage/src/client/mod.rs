@@ -10,6 +10,7 @@ mod output;
 mod picture;
 mod rest;
 mod sockets;
+mod status;
 mod trace;
 
 use clap::Subcommand;
@@ -25,6 +26,8 @@ pub enum Verb {
     Apply(apply::Args),
     /// Say what happens to a flow between two groups or endpoints, and which objects decide it
     Trace(trace::Args),
+    /// Show which host enforces which revision, and what is wrong
+    Status(status::Args),
     /// Show managed objects: a class, or the object of a DN
     Get(get::Args),
     /// Show dropped packets and why, each with the groups, the contract and the nearest that would allow
@@ -36,6 +39,7 @@ pub fn run(verb: Verb) -> Result<(), Failure> {
     match verb {
         Verb::Apply(args) => apply::run(&args),
         Verb::Trace(args) => trace::run(&args),
+        Verb::Status(args) => status::run(&args),
         Verb::Get(args) => get::run(&args),
         Verb::Drops(args) => drops::run(&args),
     }
