@@ -67,16 +67,40 @@ pub fn stop_lab(plan: &Plan) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Ends every workload of one host, whether its agent still runs or not.
+pub fn stop_workloads(plan: &Plan, host: &Host) -> Result<(), Failure> {
+    let folder = plan.host_dir(host).join("workloads");
+    let names: Vec<String> = fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| Some(entry.path().file_stem()?.to_str()?.to_owned()))
+        .filter(|name| !name.starts_with('.'))
+        .collect();
+    if names.is_empty() {
+        return Ok(());
+    }
+    let mut command = selvage();
+    let socket = plan.host_dir(host).join("agent.sock");
+    command.arg("stop").arg("--agent").arg(socket).args(["--time", "1"]).args(names);
+    run(command, &format!("stopping the workloads of {}", host.name))
+}
+
 /// Removes what an agent left in the kernel, running or not.
 pub fn uninstall_agent(plan: &Plan, host: &Host) -> Result<(), Failure> {
     let mut command = agent_command(plan, host);
-    command.arg("--uninstall").stdin(Stdio::null()).stdout(Stdio::null());
-    let output = command.output().map_err(|error| failed("starting the agent", error))?;
+    command.arg("--uninstall");
+    run(command, &format!("cleaning up host {}", host.name))
+}
+
+/// Runs one of our own verbs to its end.
+fn run(mut command: Command, what: &str) -> Result<(), Failure> {
+    command.stdin(Stdio::null()).stdout(Stdio::null());
+    let output = command.output().map_err(|error| failed(what, error))?;
     if output.status.success() {
         return Ok(());
     }
-    let talk = String::from_utf8_lossy(&output.stderr);
-    Err(Failure::new(Kind::Failed, format!("cleaning up host {}: {}", host.name, talk.trim())))
+    Err(failed(what, String::from_utf8_lossy(&output.stderr).trim()))
 }
 
 /// Signals as messages.

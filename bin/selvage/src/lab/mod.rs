@@ -62,9 +62,11 @@ pub fn run(args: Args) -> Result<(), Failure> {
     let signals = daemons::Signals::catch()?;
     let mut running = daemons::Daemons::default();
     let result = up(&plan, &signals, &mut running);
+    let stopped: Result<(), Failure> =
+        plan.hosts.iter().try_for_each(|host| daemons::stop_workloads(&plan, host));
     running.stop();
     let removed = remove(&plan);
-    result.and(removed)
+    result.and(stopped).and(removed)
 }
 
 /// Stops a running lab, and removes whatever one that was killed left behind.
@@ -103,6 +105,7 @@ fn remove_stale(plan: &Plan) -> Result<(), Failure> {
 fn remove(plan: &Plan) -> Result<(), Failure> {
     let mut failures = Vec::new();
     for host in &plan.hosts {
+        failures.extend(daemons::stop_workloads(plan, host).err());
         failures.extend(daemons::uninstall_agent(plan, host).err());
     }
     failures.extend(network::delete(plan).err());
