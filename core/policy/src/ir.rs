@@ -119,6 +119,8 @@ pub enum Way {
 /// Filters that count one way, or both.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Term {
+    /// The object that holds the filters: the subject, or its part for one direction.
+    pub dn: Dn,
     /// Which way.
     pub way: Way,
     /// The filters.
@@ -172,4 +174,30 @@ pub struct Entry {
     /// Replies pass by the connection. Counts for TCP, UDP and ICMP echo alike: see
     /// [`crate::compile`].
     pub stateful: bool,
+}
+
+/// One entry where a contract uses it.
+#[derive(Debug, Clone, Copy)]
+pub struct Clause<'a> {
+    /// The subject.
+    pub subject: &'a Subject,
+    /// The part of it that names the filter.
+    pub term: &'a Term,
+    /// Its use of the filter.
+    pub used: &'a FilterUse,
+    /// The entry of the filter.
+    pub entry: &'a Entry,
+}
+
+impl Intent {
+    /// Every entry that `contract` uses, in the order of subjects, terms, filters and entries.
+    pub fn clauses<'a>(&'a self, contract: &'a Contract) -> impl Iterator<Item = Clause<'a>> {
+        let terms = contract.subjects.iter().flat_map(|s| s.terms.iter().map(move |t| (s, t)));
+        let uses = terms.flat_map(|(s, t)| t.uses.iter().map(move |used| (s, t, used)));
+        uses.flat_map(|(subject, term, used)| {
+            let entries = self.filters.get(&used.filter).map(|f| f.entries.as_slice());
+            let entries = entries.unwrap_or_default().iter();
+            entries.map(move |entry| Clause { subject, term, used, entry })
+        })
+    }
 }

@@ -45,6 +45,8 @@ pub enum Cause {
     BrokenDeny,
     /// The configuration asks for something that is not supported yet.
     NotSupported,
+    /// A group asks for isolation in a VRF that enforces nothing.
+    NotIsolated,
     /// A pool of numbers has run dry.
     OutOfNumbers,
 }
@@ -63,24 +65,27 @@ impl Cause {
         Cause::OverlappingSubnets,
         Cause::BrokenDeny,
         Cause::NotSupported,
+        Cause::NotIsolated,
         Cause::OutOfNumbers,
     ];
 
-    /// The fault code. The block F97xx is this project's own; none is reused.
+    /// The fault code. The block F9001xx is this project's own, above APIC's codes; none
+    /// is ever reused.
     pub fn code(self) -> &'static str {
         match self {
-            Cause::ShutDown => "F9701",
-            Cause::NoVrf => "F9702",
-            Cause::NoBridgeDomain => "F9703",
-            Cause::NoSubject => "F9704",
-            Cause::NoFilter => "F9705",
-            Cause::NoProvider => "F9706",
-            Cause::ContradictoryEntry => "F9707",
-            Cause::BadSubnet => "F9708",
-            Cause::OverlappingSubnets => "F9709",
-            Cause::BrokenDeny => "F9710",
-            Cause::NotSupported => "F9711",
-            Cause::OutOfNumbers => "F9712",
+            Cause::ShutDown => "F900101",
+            Cause::NoVrf => "F900102",
+            Cause::NoBridgeDomain => "F900103",
+            Cause::NoSubject => "F900104",
+            Cause::NoFilter => "F900105",
+            Cause::NoProvider => "F900106",
+            Cause::ContradictoryEntry => "F900107",
+            Cause::BadSubnet => "F900108",
+            Cause::OverlappingSubnets => "F900109",
+            Cause::BrokenDeny => "F900110",
+            Cause::NotSupported => "F900111",
+            Cause::OutOfNumbers => "F900112",
+            Cause::NotIsolated => "F900113",
         }
     }
 
@@ -98,6 +103,7 @@ impl Cause {
             Cause::OverlappingSubnets => "overlapping-subnets",
             Cause::BrokenDeny => "broken-deny",
             Cause::NotSupported => "not-supported",
+            Cause::NotIsolated => "not-isolated",
             Cause::OutOfNumbers => "out-of-numbers",
         }
     }
@@ -109,6 +115,7 @@ impl Cause {
             Cause::NoSubject
             | Cause::NoFilter
             | Cause::ContradictoryEntry
+            | Cause::NotIsolated
             | Cause::NotSupported => Severity::Minor,
             Cause::NoVrf
             | Cause::NoBridgeDomain

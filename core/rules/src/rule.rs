@@ -172,8 +172,8 @@ impl Match {
 pub struct Rule {
     /// Its number, which leads to its [`Origin`] in [`crate::Table::origins`].
     pub id: RuleId,
-    /// Lower wins. Among equal priorities the more specific pair wins, then deny over permit, then
-    /// the earlier rule of the set.
+    /// Lower wins. Among equal priorities the more specific pair wins, then the earlier rule of the
+    /// set: see [`RuleSet`].
     pub priority: u16,
     /// What it is about.
     pub matches: Match,
@@ -199,7 +199,8 @@ pub struct Origin {
 }
 
 /// An immutable set of rules, ordered as they are to be tried: by priority, deny before permit,
-/// then by [`RuleId`]. The first match decides.
+/// stateful before stateless, logged before unlogged, then by [`RuleId`]. The first match decides,
+/// so the numbers, which depend on history, only decide who is named among rules that do the same.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct RuleSet {
     /// Its number.
@@ -211,7 +212,7 @@ pub struct RuleSet {
 impl RuleSet {
     /// Puts `rules` in the order in which they are tried.
     pub fn new(id: RuleSetId, mut rules: Vec<Rule>) -> RuleSet {
-        rules.sort_by_key(|r| (r.priority, r.action == Action::Permit, r.id));
+        rules.sort_by_key(|r| (r.priority, r.action == Action::Permit, !r.stateful, !r.log, r.id));
         RuleSet { id, rules }
     }
 

@@ -10,13 +10,15 @@
 //!   counts both ways gives a rule to the provider and one back, the ports exchanged if
 //!   `revFltPorts` says so. ICMP and ARP have no ports, so their rule back is the same entry: an
 //!   entry with an ICMP type permits that type both ways, and its answer only if an entry says so.
-//! - **Stateful**: one rule to the provider, and replies pass by the connection. ACI ties this to
-//!   TCP and approximates it by the ACK flag; here it holds for whatever the data plane tracks, TCP,
-//!   UDP and ICMP echo alike, and never allows what the rules deny. A subject that counts both ways
-//!   with the ports as written may be opened from both ends, so it has a stateful rule each way.
+//! - **Stateful**: one rule to the provider, and replies pass by the connection, so the provider
+//!   opens nothing. ACI ties this to TCP and approximates it by asking the provider's packets for
+//!   the ACK flag; here it holds for whatever the data plane tracks, TCP, UDP and ICMP echo alike,
+//!   and never allows what the rules deny.
 //! - **Deny** has no replies to track, so a denying entry denies both ways whatever its `stateful`.
 //! - A group may talk to itself unless it is isolated; a contract it both provides and consumes adds
-//!   nothing to that. In a VRF that enforces nothing, everything else passes.
+//!   nothing to that. In a VRF that enforces nothing everything passes, an isolated group's talk to
+//!   itself included (*permit all traffic within VRF*, says the contract guide), which is said of
+//!   that group.
 //!
 //! # Priorities
 //!
@@ -33,8 +35,8 @@ use std::sync::Arc;
 
 use selvage_model::{Dn, Tree};
 use selvage_rules::{
-    Action, BridgeDomain, Group, GroupKey, Match, Origin, PairKey, Reason, Rule, RuleSet, Table,
-    Vrf,
+    Action, BridgeDomain, ClassId, Group, GroupKey, Match, Origin, PairKey, Reason, Rule, RuleSet,
+    RuleSetId, Table, Vrf,
 };
 
 use crate::front;
@@ -161,23 +163,35 @@ impl Builder<'_> {
     /// What holds without any contract: inside a group, and in a VRF that enforces nothing.
     fn defaults(&mut self, intent: &Intent, members: &[Member<'_>]) {
         for member in members {
-            let (priority, action) = if member.group.isolated {
-                (priority::ISOLATED, Action::Deny)
-            } else {
-                (priority::INTRA_GROUP, Action::Permit)
-            };
-            let GroupKey { scope, class } = member.key;
-            let pair = PairKey { scope, src: class, dst: class };
-            self.default_rule(pair, member.dn, priority, action, Reason::IntraGroup);
+            if intent.vrfs.get(&member.group.vrf).is_some_and(|vrf| vrf.enforced) {
+                self.inside(member);
+            } else if member.group.isolated {
+                let text = format!(
+                    "VRF `{}` enforces nothing: the group is not isolated",
+                    member.group.vrf,
+                );
+                let dn = member.dn.clone();
+                self.problems.push(Problem { dn, cause: Cause::NotIsolated, text });
+            }
         }
         for (dn, vrf) in &intent.vrfs {
             let Some(scope) = self.numbers.scope_of(&dn.shared()).filter(|_| !vrf.enforced) else {
                 continue;
             };
-            let any = selvage_rules::ClassId::ANY;
-            let pair = PairKey { scope, src: any, dst: any };
+            let pair = PairKey { scope, src: ClassId::ANY, dst: ClassId::ANY };
             self.default_rule(pair, dn, priority::UNENFORCED, Action::Permit, Reason::Unenforced);
         }
+    }
+
+    fn inside(&mut self, member: &Member<'_>) {
+        let (priority, action) = if member.group.isolated {
+            (priority::ISOLATED, Action::Deny)
+        } else {
+            (priority::INTRA_GROUP, Action::Permit)
+        };
+        let GroupKey { scope, class } = member.key;
+        let pair = PairKey { scope, src: class, dst: class };
+        self.default_rule(pair, member.dn, priority, action, Reason::IntraGroup);
     }
 
     fn default_rule(
@@ -188,7 +202,7 @@ impl Builder<'_> {
         action: Action,
         reason: Reason,
     ) {
-        let key = RuleKey { subject: owner.shared(), entry: Arc::from(""), reverse: false };
+        let key = RuleKey { holder: owner.shared(), entry: Arc::from(""), reverse: false };
         let number = self.numbers.rule(&key);
         let Some(id) = self.or_problem(owner, number) else { return };
         let rule = Rule {
@@ -200,7 +214,7 @@ impl Builder<'_> {
             stateful: false,
             log: false,
         };
-        let origin = Origin { dn: key.subject, entry: key.entry, reverse: false };
+        let origin = Origin { dn: key.holder, entry: key.entry, reverse: false };
         self.table.origins.insert(id, origin);
         let Some(set) = self.rule_set(vec![rule]) else { return };
         self.table.pairs.insert(pair, set);
@@ -208,8 +222,8 @@ impl Builder<'_> {
 
     /// The number of the set of just these rules. `None` when the numbers have run dry, which is
     /// said of the tree's root: no object is to blame.
-    fn rule_set(&mut self, rules: Vec<Rule>) -> Option<selvage_rules::RuleSetId> {
-        let set = RuleSet::new(selvage_rules::RuleSetId(0), rules);
+    fn rule_set(&mut self, rules: Vec<Rule>) -> Option<RuleSetId> {
+        let set = RuleSet::new(RuleSetId(0), rules);
         let content: Arc<[Rule]> = set.rules.as_slice().into();
         match self.numbers.rule_set(&content) {
             Ok(id) => {

@@ -6,7 +6,7 @@ use selvage_model::Dn;
 use selvage_rules::{Action, GroupKey, Match, Origin, Reason, Rule};
 
 use super::{Builder, Member, priority};
-use crate::ir::{Contract, DenyRank, Entry, FilterUse, Intent, Relation, Scope, Subject, Way};
+use crate::ir::{Clause, Contract, DenyRank, FilterUse, Intent, Relation, Scope, Way};
 use crate::number::RuleKey;
 use crate::problem::{Cause, Problem};
 
@@ -138,39 +138,24 @@ fn rules(
     contract: &Contract,
 ) -> (Vec<Rule>, Vec<Rule>) {
     let (mut forward, mut back) = (Vec::new(), Vec::new());
-    for subject in &contract.subjects {
-        for term in &subject.terms {
-            for used in &term.uses {
-                let entries = intent.filters.get(&used.filter).map(|f| f.entries.as_slice());
-                for entry in entries.unwrap_or_default() {
-                    let (there, here) = directions(term.way, used, entry);
-                    forward.extend(
-                        there.and_then(|m| numbered(builder, subject, used, entry, m, false)),
-                    );
-                    back.extend(
-                        here.and_then(|m| numbered(builder, subject, used, entry, m, true)),
-                    );
-                }
-            }
-        }
+    for clause in intent.clauses(contract) {
+        let (there, here) = directions(&clause);
+        forward.extend(there.and_then(|matches| numbered(builder, &clause, matches, false)));
+        back.extend(here.and_then(|matches| numbered(builder, &clause, matches, true)));
     }
     (forward, back)
 }
 
 /// What an entry matches to the provider and back; see [`super`] for why.
-pub(crate) fn directions(
-    way: Way,
-    used: &FilterUse,
-    entry: &Entry,
-) -> (Option<Match>, Option<Match>) {
+pub(crate) fn directions(clause: &Clause<'_>) -> (Option<Match>, Option<Match>) {
+    let Clause { term, used, entry, .. } = clause;
     let written = entry.matches;
-    match way {
+    let by_connection = entry.stateful && used.action == Action::Permit;
+    match term.way {
         Way::ToProvider => (Some(written), None),
         Way::ToConsumer => (None, Some(written)),
+        Way::BothReversed | Way::BothAsWritten if by_connection => (Some(written), None),
         Way::BothAsWritten => (Some(written), Some(written)),
-        Way::BothReversed if entry.stateful && used.action == Action::Permit => {
-            (Some(written), None)
-        }
         Way::BothReversed => {
             let reversed = Match { sport: written.dport, dport: written.sport, ..written };
             (Some(written), Some(reversed))
@@ -180,16 +165,15 @@ pub(crate) fn directions(
 
 fn numbered(
     builder: &mut Builder<'_>,
-    subject: &Subject,
-    used: &FilterUse,
-    entry: &Entry,
+    clause: &Clause<'_>,
     matches: Match,
     reverse: bool,
 ) -> Option<Rule> {
-    let key = RuleKey { subject: subject.dn.shared(), entry: entry.dn.shared(), reverse };
+    let Clause { subject, term, used, entry } = clause;
+    let key = RuleKey { holder: term.dn.shared(), entry: entry.dn.shared(), reverse };
     let number = builder.numbers.rule(&key);
     let id = builder.or_problem(&subject.dn, number)?;
-    let origin = Origin { dn: key.subject, entry: key.entry, reverse };
+    let origin = Origin { dn: subject.dn.shared(), entry: key.entry, reverse };
     builder.table.origins.insert(id, origin);
     Some(Rule {
         id,

@@ -7,6 +7,9 @@ use super::{Reader, entry};
 use crate::ir::{Contract, DenyRank, Entry, Filter, FilterUse, Intent, Scope, Subject, Term, Way};
 use crate::problem::Cause;
 
+/// Parts of a subject that hold filters for one direction.
+const TERMS: &[(&str, Way)] = &[("vzInTerm", Way::ToProvider), ("vzOutTerm", Way::ToConsumer)];
+
 pub(super) fn filters(reader: &mut Reader<'_>, intent: &mut Intent) {
     for mo in reader.objects.all("vzFilter") {
         let mut filter = Filter { entries: Vec::new(), incomplete: false };
@@ -50,17 +53,13 @@ fn scope(word: &str) -> Scope {
 /// unknown, so nothing of it may permit either.
 fn subject(reader: &mut Reader<'_>, intent: &Intent, mo: &Mo) -> Option<Subject> {
     let mut broken = Vec::new();
-    let mut terms = Vec::new();
-    let uses = uses(reader, intent, mo.dn(), "vzRsSubjFiltAtt", &mut broken);
-    let one_way = one_way_terms(reader, intent, mo.dn(), &mut broken);
-    if one_way.is_empty() {
-        terms.push(Term { way: way(mo), uses });
-    } else {
-        for unused in uses {
-            let text = "the subject has terms for each direction: this filter has no effect";
-            reader.problem(&unused.relation, Cause::NotSupported, text.to_owned());
+    let uses_here = uses(reader, intent, mo.dn(), "vzRsSubjFiltAtt", &mut broken);
+    let mut terms = vec![Term { dn: mo.dn().clone(), way: way(mo), uses: uses_here }];
+    for (class, way) in TERMS {
+        for term in reader.objects.under(mo.dn(), class) {
+            let uses = uses(reader, intent, term.dn(), "vzRsFiltAtt", &mut broken);
+            terms.push(Term { dn: term.dn().clone(), way: *way, uses });
         }
-        terms = one_way;
     }
     if !broken.is_empty() {
         for relation in broken {
@@ -81,24 +80,6 @@ fn way(mo: &Mo) -> Way {
     } else {
         Way::BothReversed
     }
-}
-
-/// The terms of a subject that says each direction apart: `vzInTerm` holds the filters from
-/// consumer to provider, `vzOutTerm` those from provider to consumer.
-fn one_way_terms(
-    reader: &mut Reader<'_>,
-    intent: &Intent,
-    subject: &Dn,
-    broken: &mut Vec<Dn>,
-) -> Vec<Term> {
-    let mut terms = Vec::new();
-    for (class, way) in [("vzInTerm", Way::ToProvider), ("vzOutTerm", Way::ToConsumer)] {
-        for mo in reader.objects.under(subject, class) {
-            let uses = uses(reader, intent, mo.dn(), "vzRsFiltAtt", broken);
-            terms.push(Term { way, uses });
-        }
-    }
-    terms
 }
 
 fn uses(

@@ -43,8 +43,9 @@ const RULE_SET: Range =
 /// What a rule is made from, which is what its number stands for.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct RuleKey {
-    /// DN of the contract subject, or of the object whose default it is.
-    pub subject: Arc<str>,
+    /// DN of what holds the filter, a contract subject or its part for one direction, or of the
+    /// object whose default it is.
+    pub holder: Arc<str>,
     /// DN of the filter entry; empty where there is none.
     pub entry: Arc<str>,
     /// The rule for the way back, from provider to consumer.

@@ -44,7 +44,7 @@ pub struct Miss {
     pub text: String,
 }
 
-/// One entry that a contract permits in one direction.
+/// One entry that a contract permits toward its provider.
 struct Offer<'a> {
     entry: &'a Dn,
     matches: Match,
@@ -69,7 +69,7 @@ pub(super) fn nearest(compiled: &Compiled, from: &Dn, to: &Dn, packet: &Packet) 
     for used in &sender.consumes {
         let Some(contract) = intent.contracts.get(&used.contract) else { continue };
         let provided = names(&receiver.provides, &used.contract);
-        for offer in offers(compiled, contract, true) {
+        for offer in offers(compiled, contract) {
             if provided {
                 add(Why::OtherTraffic, &used.contract, &offer);
             } else if offer.matches.matches(packet) {
@@ -82,7 +82,7 @@ pub(super) fn nearest(compiled: &Compiled, from: &Dn, to: &Dn, packet: &Packet) 
         if names(&sender.consumes, &offered.contract) {
             continue;
         }
-        for offer in offers(compiled, contract, true).filter(|o| o.matches.matches(packet)) {
+        for offer in offers(compiled, contract).filter(|o| o.matches.matches(packet)) {
             add(Why::NotConsumed, &offered.contract, &offer);
         }
     }
@@ -91,7 +91,7 @@ pub(super) fn nearest(compiled: &Compiled, from: &Dn, to: &Dn, packet: &Packet) 
         if !names(&receiver.consumes, &offered.contract) {
             continue;
         }
-        for offer in offers(compiled, contract, true).filter(|o| o.matches.matches(packet)) {
+        for offer in offers(compiled, contract).filter(|o| o.matches.matches(packet)) {
             add(Why::OtherWay, &offered.contract, &offer);
         }
     }
@@ -101,23 +101,12 @@ pub(super) fn nearest(compiled: &Compiled, from: &Dn, to: &Dn, packet: &Packet) 
     misses.into_iter().map(|(_, miss)| miss).take(SHOWN).collect()
 }
 
-/// What `contract` permits toward the provider, or back.
-fn offers<'a>(
-    compiled: &'a Compiled,
-    contract: &'a Contract,
-    toward_provider: bool,
-) -> impl Iterator<Item = Offer<'a>> {
-    let terms = contract.subjects.iter().flat_map(|subject| &subject.terms);
-    terms.flat_map(move |term| {
-        let permits = term.uses.iter().filter(|used| used.action == Action::Permit);
-        permits.flat_map(move |used| {
-            let filter = compiled.intent.filters.get(&used.filter);
-            filter.into_iter().flat_map(|f| &f.entries).filter_map(move |entry| {
-                let (there, back) = directions(term.way, used, entry);
-                let matches = if toward_provider { there } else { back }?;
-                Some(Offer { entry: &entry.dn, matches })
-            })
-        })
+/// What `contract` permits toward the provider.
+fn offers<'a>(compiled: &'a Compiled, contract: &'a Contract) -> impl Iterator<Item = Offer<'a>> {
+    let clauses = compiled.intent.clauses(contract);
+    clauses.filter(|clause| clause.used.action == Action::Permit).filter_map(|clause| {
+        let (matches, _) = directions(&clause);
+        Some(Offer { entry: &clause.entry.dn, matches: matches? })
     })
 }
 

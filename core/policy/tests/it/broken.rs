@@ -184,6 +184,13 @@ fn what_is_not_supported_never_opens() {
 }
 
 #[test]
+fn isolation_in_a_vrf_that_enforces_nothing_is_a_fault() {
+    let policy = with_groups("ctx-v pcEnfPref=unenforced\nap-a/epg-web pcEnfPref=enforced");
+    check_problems(&policy, &["ap-a/epg-web not-isolated"]);
+    check(&policy, "web web tcp/80: unenforced");
+}
+
+#[test]
 fn subnets_that_overlap_in_a_vrf_are_refused_but_the_first() {
     let policy = with_groups(
         "BD-b/subnet-[10.0.0.1/16]

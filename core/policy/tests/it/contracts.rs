@@ -53,7 +53,7 @@ fn an_isolated_group_does_not_even_talk_to_itself() {
 }
 
 #[test]
-fn a_vrf_that_enforces_nothing_lets_everything_pass_but_isolation() {
+fn a_vrf_that_enforces_nothing_lets_everything_pass() {
     check(
         &with_groups(&format!(
             "{SQL}
@@ -62,8 +62,8 @@ fn a_vrf_that_enforces_nothing_lets_everything_pass_but_isolation() {
         )),
         "web db tcp/22: unenforced
          web db tcp/5432: unenforced
-         web web tcp/22: intra-group
-         app app tcp/22: denied",
+         web web tcp/22: unenforced
+         app app tcp/22: unenforced",
     );
 }
 
@@ -87,6 +87,56 @@ fn a_stateful_entry_has_no_rule_for_the_way_back() {
         &policy,
         "web db tcp/5432: contract sql stateful
          db web tcp/49152@5432: no-contract",
+    );
+}
+
+#[test]
+fn a_stateful_entry_lets_the_provider_open_nothing() {
+    check(
+        &with_groups(
+            "flt-f/e-in etherT=ip prot=tcp dFromPort=22 dToPort=22 stateful=yes
+             brc-c/subj-s revFltPorts=no
+             brc-c/subj-s/rssubjFiltAtt-f
+             ap-a/epg-web/rscons-c
+             ap-a/epg-db/rsprov-c",
+        ),
+        "web db tcp/22: contract in stateful
+         db web tcp/22: no-contract
+         db web tcp/49152@22: no-contract",
+    );
+}
+
+#[test]
+fn a_stateful_entry_wins_over_a_stateless_one_that_matches_too() {
+    for stateful in ["a", "z"] {
+        check(
+            &with_groups(&format!(
+                "flt-m/e-m etherT=ip prot=tcp dFromPort=22 dToPort=22
+                 flt-{stateful}/e-{stateful} etherT=ip prot=tcp stateful=yes
+                 brc-c/subj-s/rssubjFiltAtt-m
+                 brc-c/subj-s/rssubjFiltAtt-{stateful}
+                 ap-a/epg-web/rscons-c
+                 ap-a/epg-db/rsprov-c"
+            )),
+            &format!("web db tcp/22: contract {stateful} stateful"),
+        );
+    }
+}
+
+#[test]
+fn a_stateful_deny_denies_both_ways() {
+    check(
+        &with_groups(
+            "flt-all/e-all etherT=ip
+             flt-ssh/e-ssh etherT=ip prot=tcp dFromPort=22 dToPort=22 stateful=yes
+             brc-c/subj-s/rssubjFiltAtt-all
+             brc-c/subj-s/rssubjFiltAtt-ssh action=deny
+             ap-a/epg-web/rscons-c
+             ap-a/epg-db/rsprov-c",
+        ),
+        "web db tcp/22: denied ssh
+         db web tcp/49152@22: denied ssh
+         db web tcp/22: contract all",
     );
 }
 
@@ -282,4 +332,37 @@ fn gateways_are_read_with_their_family() {
     assert_eq!(bds[0].mac.to_string(), "00:11:22:33:44:55");
     assert_eq!(bds[1].mac.to_string(), "00:22:bd:f8:19:ff");
     assert_eq!(bds[1].gateways, []);
+}
+
+#[test]
+fn a_subject_may_say_each_direction_apart() {
+    check(
+        &with_groups(
+            "flt-sql/e-sql etherT=ip prot=tcp dFromPort=5432 dToPort=5432
+             flt-back/e-back etherT=ip prot=tcp sFromPort=5432 sToPort=5432
+             brc-c/subj-s/intmnl/rsfiltAtt-sql
+             brc-c/subj-s/outtmnl/rsfiltAtt-back
+             ap-a/epg-web/rscons-c
+             ap-a/epg-db/rsprov-c",
+        ),
+        "web db tcp/5432: contract sql
+         db web tcp/49152@5432: contract back
+         db web tcp/5432: no-contract
+         web db tcp/49152@5432: no-contract",
+    );
+}
+
+#[test]
+fn what_a_direction_says_stands_beside_what_the_subject_says() {
+    check(
+        &with_groups(
+            "flt-f/e-ssh etherT=ip prot=tcp dFromPort=22 dToPort=22
+             brc-c/subj-s/rssubjFiltAtt-f
+             brc-c/subj-s/intmnl/rsfiltAtt-f action=deny
+             ap-a/epg-web/rscons-c
+             ap-a/epg-db/rsprov-c",
+        ),
+        "web db tcp/22: denied ssh
+         db web tcp/49152@22: contract ssh",
+    );
 }
