@@ -12,6 +12,9 @@ use crate::mo::{Object, Reference};
 #[derive(Debug)]
 pub(super) struct Declaration {
     objects: Vec<Object>,
+    /// What was declared under the same name before. It stays declared until the registry takes the
+    /// new: a refusal must not take an address away that is in use.
+    superseded: BTreeSet<Reference>,
     state: State,
     /// The number of the last request about it; answers to earlier ones do not count.
     number: Option<u64>,
@@ -31,14 +34,17 @@ impl Client {
     /// [`Client::undeclare`]. The registry takes all of them or none.
     pub fn declare(&mut self, name: &str, objects: Vec<Object>, now: Time) {
         let name: Arc<str> = name.into();
-        let kept: BTreeSet<Reference> = roots(&objects).collect();
-        let old = self.declarations.get(&name).map(|d| d.objects.as_slice()).unwrap_or_default();
-        let gone = roots(old).filter(|root| !kept.contains(root)).collect();
-        self.withdraw(gone);
-        for root in &kept {
-            self.withdrawn.remove(root);
+        let mut superseded = BTreeSet::new();
+        if let Some(former) = self.declarations.remove(&name) {
+            superseded.extend(roots(&former.objects));
+            superseded.extend(former.superseded);
         }
-        let declaration = Declaration { objects, state: State::Pending, number: None, attempts: 0 };
+        for root in roots(&objects) {
+            superseded.remove(&root);
+            self.withdrawn.remove(&root);
+        }
+        let state = State::Pending;
+        let declaration = Declaration { objects, superseded, state, number: None, attempts: 0 };
         self.declarations.insert(name.clone(), declaration);
         let registries = self.ready_peers(Role::EndpointRegistry);
         self.send_declaration(&name, &registries, now);
@@ -49,7 +55,9 @@ impl Client {
     pub fn undeclare(&mut self, name: &str, now: Time) {
         let Some((name, declaration)) = self.declarations.remove_entry(name) else { return };
         self.declaration_due.remove(&name);
-        self.withdraw(roots(&declaration.objects).collect());
+        let mut gone = declaration.superseded;
+        gone.extend(roots(&declaration.objects));
+        self.withdraw(gone, now);
         self.flush(now);
     }
 
@@ -93,24 +101,38 @@ impl Client {
             Ok(_) => State::Accepted,
             Err(refusal) => State::Refused(refusal.message),
         };
+        let mut superseded = BTreeSet::new();
         if state == State::Accepted {
             declaration.attempts = 0;
+            superseded = std::mem::take(&mut declaration.superseded);
             self.declaration_due.set(name.clone(), refresh);
         }
-        if state == declaration.state {
-            return;
+        if state != declaration.state {
+            let name = name.clone();
+            let event = match &state {
+                State::Refused(message) => Event::DeclareRefused { name, message: message.clone() },
+                State::Accepted | State::Pending => Event::Declared { name },
+            };
+            declaration.state = state;
+            self.outputs.push_back(Output::Event(event));
         }
-        let name = name.clone();
-        let event = match &state {
-            State::Refused(message) => Event::DeclareRefused { name, message: message.clone() },
-            State::Accepted | State::Pending => Event::Declared { name },
-        };
-        declaration.state = state;
-        self.outputs.push_back(Output::Event(event));
+        self.withdraw(superseded, now);
     }
 
-    /// Undeclares now, or when a registry is there again.
-    fn withdraw(&mut self, gone: Vec<Reference>) {
+    /// Undeclares now, or when a registry is there again. An address may have gone from one endpoint
+    /// of this host to another: the registry knows a root by its URI alone, so one that another
+    /// declaration was granted stays, and one that it waits for is asked for again.
+    fn withdraw(&mut self, mut gone: BTreeSet<Reference>, now: Time) {
+        let mut waiting = Vec::new();
+        for (name, declaration) in &self.declarations {
+            let shared = roots(&declaration.objects).filter(|root| gone.contains(root));
+            let shared: Vec<Reference> = shared.collect();
+            if declaration.state == State::Accepted {
+                gone.retain(|root| !shared.contains(root));
+            } else if !shared.is_empty() {
+                waiting.push(name.clone());
+            }
+        }
         if gone.is_empty() {
             return;
         }
@@ -119,8 +141,12 @@ impl Client {
             self.withdrawn.extend(gone);
             return;
         }
-        for peer in registries {
-            self.ask(peer, &Call::EndpointUndeclare(gone.clone()), Asked::Other);
+        let call = Call::EndpointUndeclare(gone.into_iter().collect());
+        for peer in &registries {
+            self.ask(*peer, &call, Asked::Other);
+        }
+        for name in waiting {
+            self.send_declaration(&name, &registries, now);
         }
     }
 

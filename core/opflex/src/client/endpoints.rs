@@ -36,6 +36,13 @@ impl Client {
         }
     }
 
+    /// Fills in the locations and hosts that an earlier run of this agent knew, before any
+    /// controller is there. Only those in watched VRFs are kept.
+    pub fn restore_endpoints(&mut self, objects: Vec<Object>, now: Time) {
+        self.endpoint_update(Update { replace: objects, ..Update::default() });
+        self.flush(now);
+    }
+
     /// The endpoints of other agents in the VRF with this DN, by the URI of their location.
     pub fn locations(&self, vrf: &str) -> impl Iterator<Item = (&Uri, &Location)> {
         self.locations.get(vrf).into_iter().flatten()

@@ -54,6 +54,9 @@ pub struct ClientConfig {
     pub backoff: Duration,
     /// The longest wait before a reconnection.
     pub backoff_max: Duration,
+    /// How many objects are resolved by one request to a controller of ours. Others are asked one
+    /// by one, as observed.
+    pub batch: usize,
     /// What peers are granted.
     pub limits: Limits,
 }
@@ -69,6 +72,7 @@ impl ClientConfig {
             retry: Duration::from_secs(10),
             backoff: Duration::from_millis(200),
             backoff_max: Duration::from_secs(10),
+            batch: 64,
             limits: Limits::AGENT,
         }
     }

@@ -10,9 +10,6 @@ use crate::modb::Delta;
 use crate::session::Peer;
 use crate::{Time, Uri};
 
-/// Resolves go to our own controllers this many in a request, to others one by one, as observed.
-const BATCH: usize = 64;
-
 /// What is known of something tracked.
 #[derive(Debug)]
 pub(super) struct Lease {
@@ -206,8 +203,7 @@ impl Client {
         let prr = self.config.prr.as_secs();
         let mut numbers = Vec::new();
         for peer in peers {
-            let ours = self.connections.get(peer.0).is_some_and(|c| c.is_selvage());
-            for batch in targets.chunks(if ours { BATCH } else { 1 }) {
+            for batch in targets.chunks(self.batch_for(*peer)) {
                 let resolve = |target: &Reference| Resolve { target: target.clone(), prr };
                 let call = Call::PolicyResolve(batch.iter().map(resolve).collect());
                 numbers.push(self.ask(*peer, &call, Asked::Policy(batch.to_vec())));
@@ -225,13 +221,18 @@ impl Client {
             self.lease_due.remove(&target.uri);
         }
         for peer in self.ready_peers(Role::PolicyRepository) {
-            let ours = self.connections.get(peer.0).is_some_and(|c| c.is_selvage());
-            for batch in targets.chunks(if ours { BATCH } else { 1 }) {
+            for batch in targets.chunks(self.batch_for(peer)) {
                 self.unresolving.extend(batch.iter().cloned());
                 let call = Call::PolicyUnresolve(batch.to_vec());
                 self.ask(peer, &call, Asked::PolicyUnresolve(batch.to_vec()));
             }
         }
+    }
+
+    /// How many objects go into one request to `peer`.
+    fn batch_for(&self, peer: PeerId) -> usize {
+        let ours = self.connections.get(peer.0).is_some_and(|c| c.is_selvage());
+        if ours { self.config.batch.max(1) } else { 1 }
     }
 
     /// A time between prr/3 and prr/2 from now, as observed.

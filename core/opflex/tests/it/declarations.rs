@@ -1,7 +1,5 @@
 //! Endpoints and hosts: declared, watched, in conflict, lost and found.
 
-use std::sync::Arc;
-
 use selvage_opflex::client::Event;
 use selvage_opflex::ext::{Host, Location};
 use selvage_opflex::server;
@@ -9,9 +7,9 @@ use selvage_rules::{BdId, EndpointId, Mac};
 
 use crate::support::{Fabric, Policy, agent_name, class, group_name};
 
-const VRF: &str = "uni/tn-t/ctx-v";
+pub const VRF: &str = "uni/tn-t/ctx-v";
 
-fn location(host: usize, endpoint: u8, address: u8) -> Location {
+pub fn location(host: usize, endpoint: u8, address: u8) -> Location {
     Location {
         agent: agent_name(host).into(),
         endpoint: EndpointId(format!("ep-{endpoint}").into()),
@@ -90,6 +88,33 @@ fn an_address_that_another_endpoint_holds_is_refused_with_its_name() {
 }
 
 #[test]
+fn a_refusal_leaves_in_place_what_was_declared_before() {
+    let mut fabric = fabric(3);
+    declare(&mut fabric, 0, &location(0, 1, 5));
+    declare(&mut fabric, 1, &location(1, 1, 6));
+    declare(&mut fabric, 1, &location(1, 1, 5));
+    assert_eq!(known_at(&fabric, 0), [location(1, 1, 6)]);
+    declare(&mut fabric, 2, &location(2, 1, 6));
+    assert!(matches!(fabric.hosts[2].client.declared("ep-1"), Some(Err(_))), "still held");
+    fabric.with_client(1, |client, now| client.undeclare("ep-1", now));
+    fabric.settle();
+    assert_eq!(known_at(&fabric, 0), []);
+}
+
+#[test]
+fn an_address_goes_from_one_endpoint_of_a_host_to_another() {
+    let mut fabric = fabric(2);
+    declare(&mut fabric, 0, &location(0, 1, 5));
+    declare(&mut fabric, 0, &location(0, 2, 5));
+    assert!(matches!(fabric.hosts[0].client.declared("ep-2"), Some(Err(_))), "ep-1 holds it");
+    declare(&mut fabric, 0, &location(0, 1, 6));
+    assert_eq!(fabric.hosts[0].client.declared("ep-2"), Some(Ok(())), "it is free now");
+    assert_eq!(known_at(&fabric, 1), [location(0, 1, 6), location(0, 2, 5)]);
+    declare(&mut fabric, 1, &location(1, 1, 5));
+    assert!(matches!(fabric.hosts[1].client.declared("ep-1"), Some(Err(_))), "ep-2 holds it");
+}
+
+#[test]
 fn a_refused_declaration_is_taken_once_the_holder_is_gone() {
     let mut fabric = fabric(2);
     declare(&mut fabric, 0, &location(0, 1, 5));
@@ -148,12 +173,8 @@ fn an_agent_that_returns_keeps_its_endpoints_and_sheds_those_it_no_longer_has() 
 fn an_agent_may_use_the_address_of_an_endpoint_it_lost_in_a_crash() {
     let mut fabric = fabric(2);
     declare(&mut fabric, 0, &location(0, 1, 5));
-    fabric.cut(0);
     // It forgot ep-1, and gives its address to another.
-    let name: Arc<str> = agent_name(0).into();
-    let config = selvage_opflex::client::ClientConfig::new(&name, vec!["192.0.2.1:8009".into()]);
-    let now = fabric.now;
-    fabric.hosts[0].client = selvage_opflex::client::Client::new(config, now);
+    fabric.crash(0);
     fabric.tick(1_000);
     fabric.settle();
     declare(&mut fabric, 0, &location(0, 2, 5));

@@ -8,6 +8,8 @@ use selvage_opflex::message::Update;
 use selvage_opflex::mo::{Object, Reference, Value};
 use selvage_opflex::modb::Modb;
 
+use crate::support::cases;
+
 #[derive(Debug, Clone)]
 enum Step {
     Want(Uri),
@@ -139,7 +141,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
+    #![proptest_config(cases(500))]
 
     #[test]
     fn the_database_does_what_the_model_does(steps in proptest::collection::vec(step(), 0..12)) {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use proptest::test_runner::Config as ProptestConfig;
 use selvage_opflex::Time;
 use selvage_opflex::client::{self, Client, ClientConfig, PeerId};
 use selvage_opflex::ext::SelvageSource;
@@ -11,6 +12,14 @@ use selvage_rules::{
     Action, BdId, BridgeDomain, ClassId, Gateway, Group, GroupId, GroupKey, Mac, Match, Origin,
     PairKey, PortRange, Reason, Revision, Rule, RuleId, RuleSet, RuleSetId, ScopeId, Table, Vrf,
 };
+
+/// So many cases, unless `PROPTEST_CASES` says otherwise.
+pub fn cases(count: u32) -> ProptestConfig {
+    match std::env::var_os("PROPTEST_CASES") {
+        Some(_) => ProptestConfig::default(),
+        None => ProptestConfig::with_cases(count),
+    }
+}
 
 pub const SCOPE: ScopeId = ScopeId(1);
 
@@ -113,6 +122,7 @@ pub struct Fabric {
     pub hosts: Vec<HostEnd>,
     pub server_events: Vec<server::Event>,
     next_conn: u64,
+    config: fn(usize) -> ClientConfig,
 }
 
 /// One agent, and the bytes on their way.
@@ -133,6 +143,11 @@ pub fn server_config() -> ServerConfig {
 
 impl Fabric {
     pub fn new(hosts: usize, source: SelvageSource) -> Fabric {
+        Fabric::with(hosts, source, config)
+    }
+
+    /// A fabric whose agents are configured by `config`.
+    pub fn with(hosts: usize, source: SelvageSource, config: fn(usize) -> ClientConfig) -> Fabric {
         let now = Time(1_000_000);
         let host = |index: usize| HostEnd {
             client: Client::new(config(index), now),
@@ -150,6 +165,7 @@ impl Fabric {
             hosts: (0..hosts).map(host).collect(),
             server_events: Vec::new(),
             next_conn: 0,
+            config,
         };
         fabric.tick(0);
         fabric
@@ -246,6 +262,13 @@ impl Fabric {
         self.server = Server::new(server_config(), self.revision, self.now);
     }
 
+    /// Kills an agent and starts it again; it has forgotten everything.
+    pub fn crash(&mut self, host: usize) {
+        self.cut(host);
+        self.hosts[host].wants_connection = false;
+        self.hosts[host].client = Client::new((self.config)(host), self.now);
+    }
+
     pub fn with_client(&mut self, host: usize, act: impl FnOnce(&mut Client, Time)) {
         act(&mut self.hosts[host].client, self.now);
         self.drain_client(host);
@@ -292,6 +315,6 @@ pub fn agent_name(host: usize) -> String {
     format!("host-{host}")
 }
 
-fn config(host: usize) -> ClientConfig {
+pub fn config(host: usize) -> ClientConfig {
     ClientConfig::new(&agent_name(host), vec!["192.0.2.1:8009".into()])
 }
