@@ -1,0 +1,236 @@
+/*
+ * The data plane: three programs that packets meet, and one that user space runs.
+ *
+ *   endpoint --veth--> from_endpoint --+--> redirect_peer --> endpoint of this host
+ *                                      +--> vxlan --> other host --> from_overlay --+
+ *                          endpoint of that host <-- redirect_peer <----------------+
+ *
+ * The source host judges, so that what is denied costs no one else; the destination host always
+ * judges, by the class that came along, so that nothing depends on the source having done so.
+ * Routing happens once, at the source: the hop limit falls there, and the MACs become the
+ * destination's. The destination host writes the MACs of routed packets again, because its own
+ * knowledge of its endpoint is the newer one.
+ */
+#include <linux/types.h>
+#include <linux/bpf.h>
+#include <linux/errno.h>
+#include <linux/if_ether.h>
+#include <linux/if_packet.h>
+#include <linux/in.h>
+#include <linux/ip.h>
+#include <linux/ipv6.h>
+#include <linux/pkt_cls.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+#ifndef memset
+#define memset __builtin_memset
+#endif
+
+#include "reasons.h"
+#include "types.h"
+#include "maps.h"
+#include "packet.h"
+#include "count.h"
+#include "parse.h"
+#include "policy.h"
+#include "timeouts.h"
+#include "connection.h"
+#include "verdict.h"
+#include "forward.h"
+#include "neighbour.h"
+#include "gateway.h"
+
+char LICENSE[] SEC("license") = "GPL";
+
+/* Multicast is what it is whoever sends it, as long as nobody else is impersonated by it. */
+static __always_inline int check_source(struct __sk_buff *skb, const struct packet *p)
+{
+	bool multicast = is_multicast(p);
+
+	if (multicast && (is_unspecified(p, &p->src) || is_link_local(&p->src)))
+		return REASON_MULTICAST;
+	if (!owns(skb, p->scope, &p->src))
+		return REASON_SPOOFED_IP;
+	return multicast ? REASON_MULTICAST : 0;
+}
+
+/* By MAC within the bridge domain, or by address within the VRF if it is for the gateway's MAC. */
+static __always_inline const struct endpoint *
+find_destination(const struct port *port, const struct packet *p, bool routed)
+{
+	struct mac_key key = { .bd = port->bd };
+
+	if (routed)
+		return find_by_ip(port->scope, &p->dst);
+	__builtin_memcpy(key.mac, p->dst_mac, 6);
+	return bpf_map_lookup_elem(&endpoints_by_mac, &key);
+}
+
+static __always_inline int route(struct __sk_buff *skb, const struct packet *p,
+				 const struct endpoint *to)
+{
+	if (write_hops(skb, p, p->hops - 1) || rewrite_macs(skb, to->mac, to->gateway_mac))
+		return REASON_REDIRECT_FAILED;
+	return 0;
+}
+
+/* A frame of a bound endpoint, its MAC checked, that is neither ARP nor neighbour discovery. */
+static __always_inline int switch_packet(struct __sk_buff *skb, struct packet *p,
+					 const struct port *port)
+{
+	bool routed = same_mac(p->dst_mac, port->gateway_mac);
+	const struct endpoint *to;
+	int reason = check_source(skb, p);
+
+	if (reason)
+		return drop(skb, p, reason);
+	if (p->dst_mac[0] & 1)
+		return drop(skb, p, REASON_MULTICAST);
+	if (routed && !port->routed)
+		return drop(skb, p, REASON_NOT_ROUTED);
+	to = find_destination(port, p, routed);
+	if (!to)
+		return drop(skb, p, REASON_UNKNOWN_DESTINATION);
+	if (to->kind == ENDPOINT_GATEWAY)
+		return handle_gateway(skb, p, port);
+	if (routed && !to->routed)
+		return drop(skb, p, REASON_NOT_ROUTED);
+	if (routed && p->hops <= 1)
+		return drop(skb, p, REASON_TTL_EXPIRED);
+	p->dst_class = to->class;
+	reason = decide(skb, p, skb->ifindex);
+	if (reason)
+		return drop(skb, p, reason);
+	if (routed) {
+		reason = route(skb, p, to);
+		if (reason)
+			return drop(skb, p, reason);
+	}
+	if (to->kind == ENDPOINT_LOCAL)
+		return deliver(skb, to->ifindex);
+	return send_to_host(skb, p, to, routed ? port->scope : port->bd);
+}
+
+/* Ingress of the host's end of an endpoint's link: everything the endpoint sends. */
+SEC("tc")
+int from_endpoint(struct __sk_buff *skb)
+{
+	struct packet p = { .direction = FROM_ENDPOINT };
+	__u32 ifindex = skb->ifindex;
+	const struct port *port = bpf_map_lookup_elem(&ports, &ifindex);
+	int reason = parse_ethernet(skb, &p);
+
+	if (reason)
+		return drop(skb, &p, reason);
+	if (!port || !port->bound) {
+		parse_ip(skb, &p); /* for whoever reads the event */
+		return drop(skb, &p, REASON_QUARANTINE);
+	}
+	p.scope = port->scope;
+	p.bd = port->bd;
+	p.src_class = port->class;
+	if (!same_mac(p.src_mac, port->mac))
+		return drop(skb, &p, REASON_SPOOFED_MAC);
+	if (p.ether == ETH_P_ARP)
+		return handle_arp(skb, &p, port);
+	reason = parse_ip(skb, &p);
+	if (reason)
+		return drop(skb, &p, reason);
+	if (is_neighbour_discovery(&p))
+		return handle_nd(skb, &p, port);
+	return switch_packet(skb, &p, port);
+}
+
+/* Egress of the host's end: what the host's own stack sends. Packets of endpoints go to the
+ * other end by bpf_redirect_peer, and never pass here. */
+SEC("tc")
+int to_endpoint(struct __sk_buff *skb)
+{
+	struct packet p = { .direction = TO_ENDPOINT };
+
+	return drop(skb, &p, REASON_HOST_ORIGIN);
+}
+
+/* The outer source must be a host of the fabric. Fills in the VNI and the sender's class. */
+static __always_inline int open_tunnel(struct __sk_buff *skb, struct packet *p, __u32 *vni)
+{
+	struct vxlan_group group = {};
+	struct bpf_tunnel_key key = {};
+	int error;
+
+	if (tunnel_is_v6)
+		error = bpf_skb_get_tunnel_key(skb, &key, sizeof(key), BPF_F_TUNINFO_IPV6);
+	else
+		error = bpf_skb_get_tunnel_key(skb, &key, sizeof(key), 0);
+	if (error)
+		return REASON_UNKNOWN_TUNNEL;
+	if (tunnel_is_v6)
+		__builtin_memcpy(&p->tunnel, key.remote_ipv6, 16);
+	else
+		map_ipv4(&p->tunnel, bpf_htonl(key.remote_ipv4));
+	if (!bpf_map_lookup_elem(&tunnels, &p->tunnel))
+		return REASON_UNKNOWN_TUNNEL;
+	*vni = key.tunnel_id;
+	/* A header without a group would be judged as "any", which no sender is. */
+	if (bpf_skb_get_tunnel_opt(skb, &group, sizeof(group)) < 0 || !(group.gbp & 0xffff))
+		return REASON_MALFORMED;
+	p->src_class = group.gbp & 0xffff;
+	return 0;
+}
+
+/* Ingress of the vxlan device: everything other hosts send. */
+SEC("tc")
+int from_overlay(struct __sk_buff *skb)
+{
+	struct packet p = { .direction = FROM_OVERLAY };
+	const struct network *network;
+	const struct endpoint *to;
+	struct mac_key key = {};
+	__u32 vni = 0;
+	int reason;
+
+	reason = parse_ethernet(skb, &p) ?: open_tunnel(skb, &p, &vni);
+	if (reason)
+		return drop(skb, &p, reason);
+	network = bpf_map_lookup_elem(&networks, &vni);
+	if (!network) {
+		parse_ip(skb, &p);
+		return drop(skb, &p, REASON_UNKNOWN_NETWORK);
+	}
+	p.scope = network->scope;
+	p.bd = network->bd;
+	reason = parse_ip(skb, &p);
+	if (reason)
+		return drop(skb, &p, reason);
+	if (network->bd) {
+		key.bd = network->bd;
+		__builtin_memcpy(key.mac, p.dst_mac, 6);
+		to = bpf_map_lookup_elem(&endpoints_by_mac, &key);
+	} else {
+		to = find_by_ip(p.scope, &p.dst);
+	}
+	if (!to || to->kind != ENDPOINT_LOCAL)
+		return drop(skb, &p, REASON_UNKNOWN_DESTINATION);
+	p.dst_class = to->class;
+	reason = decide(skb, &p, to->ifindex);
+	if (reason)
+		return drop(skb, &p, reason);
+	if (!network->bd && rewrite_macs(skb, to->mac, to->gateway_mac))
+		return drop(skb, &p, REASON_REDIRECT_FAILED);
+	return deliver(skb, to->ifindex);
+}
+
+/* Removes connections that fell silent. Run by user space, with struct sweep as its context. */
+SEC("syscall")
+int sweep_connections(struct sweep *sweep)
+{
+	struct sweep done = { .now = sweep->now, .detached = sweep->detached };
+
+	bpf_for_each_map_elem(&connections, sweep_connection, &done, 0);
+	sweep->expired = done.expired;
+	sweep->live = done.live;
+	return 0;
+}

@@ -1,0 +1,316 @@
+//! [`Desired`] to what the maps hold. Pure: no kernel, no clock.
+//!
+//! Rules and pairs are lowered here one by one; where runs of rules lie in the array, and how a
+//! table is swapped for another, is [`crate::swap`]'s affair.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use selvage_rules::{
+    Action, BdId, BridgeDomain, ClassId, Desired, Endpoint, EtherMatch, EtherType, Match, Packet,
+    PairKey, PortRange, Reason, Rule, RuleSet, ScopeId, TcpFlags, TcpMatch, proto,
+};
+
+use crate::layout::{Bytes, address_of, types};
+
+/// Positions in [`types::rule`]'s `value` and `mask`, and the bits below them; as in `bpf/types.h`,
+/// where the layout is drawn. The packet test would tell if the two differed.
+mod what {
+    pub const ETHER: u32 = 48;
+    pub const PROTO: u32 = 40;
+    pub const TCP_FLAGS: u32 = 32;
+    pub const ICMP_TYPE: u32 = 24;
+    pub const ICMP_CODE: u32 = 16;
+    pub const IS_IP: u64 = 1;
+    pub const HAS_PORTS: u64 = 2;
+    pub const IS_TCP: u64 = 4;
+    pub const IS_ESTABLISHED: u64 = 8;
+    pub const IS_ICMP: u64 = 16;
+    pub const IS_LATER_FRAGMENT: u64 = 32;
+}
+
+/// Bits of [`types::rule`]'s `flags`.
+pub mod flag {
+    /// It permits.
+    pub const PERMIT: u8 = 1;
+    /// Replies pass by the connection.
+    pub const STATEFUL: u8 = 2;
+    /// Packets it decides are logged.
+    pub const LOG: u8 = 4;
+    /// A rule of its run looks at what differs between packets of one connection.
+    pub const VOLATILE: u8 = 8;
+}
+
+/// Values of [`types::endpoint`]'s `kind`.
+pub mod kind {
+    /// On this host.
+    pub const LOCAL: u8 = 1;
+    /// On another.
+    pub const REMOTE: u8 = 2;
+    /// A gateway address of a bridge domain.
+    pub const GATEWAY: u8 = 3;
+}
+
+/// Where everything is: the tables that have no generations.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Places {
+    /// Ports with an endpoint.
+    pub ports: BTreeMap<Bytes<u32>, Bytes<types::port>>,
+    /// Endpoints and gateways by VRF and address.
+    pub by_ip: BTreeMap<Bytes<types::ip_key>, Bytes<types::endpoint>>,
+    /// Endpoints by bridge domain and MAC.
+    pub by_mac: BTreeMap<Bytes<types::mac_key>, Bytes<types::endpoint>>,
+    /// VNIs of this host.
+    pub networks: BTreeMap<Bytes<u32>, Bytes<types::network>>,
+    /// Tunnel addresses of the fabric's hosts.
+    pub tunnels: BTreeMap<Bytes<types::address>, Bytes<u32>>,
+    /// Classes that some endpoint has.
+    pub classes: BTreeSet<(ScopeId, ClassId)>,
+    /// What cannot be enforced, in words.
+    pub unsupported: Vec<String>,
+}
+
+/// Lowers all but the rules. `tunnel` is this host's tunnel address: hosts whose address is of the
+/// other family are out of reach.
+pub fn places(desired: &Desired, tunnel: IpAddr) -> Places {
+    let mut places = Places::default();
+    let domains = &desired.table.bridge_domains;
+    for scope in desired.table.vrfs.keys() {
+        places.networks.insert(Bytes(scope.0), Bytes(types::network { scope: scope.0, bd: 0 }));
+    }
+    for (bd, domain) in domains {
+        let network = types::network { scope: domain.scope.0, bd: bd.0 };
+        places.networks.insert(Bytes(bd.0), Bytes(network));
+    }
+    for (id, remote) in &desired.remotes {
+        if remote.tunnel.is_ipv4() != tunnel.is_ipv4() {
+            let at = remote.tunnel;
+            places.unsupported.push(format!(
+                "endpoint `{}` is behind `{at}`, which is not of the family of this host's \
+                 tunnel address `{tunnel}`",
+                id.0
+            ));
+            continue;
+        }
+        let Some(domain) = domains.get(&remote.endpoint.bd) else { continue };
+        let mut place = endpoint(&remote.endpoint, domain, kind::REMOTE);
+        place.tunnel = address_of(remote.tunnel);
+        places.put(&remote.endpoint, domain, place);
+    }
+    for local in desired.locals.values() {
+        let Some(bound) = &local.endpoint else { continue };
+        let Some(domain) = domains.get(&bound.bd) else { continue };
+        let mut place = endpoint(bound, domain, kind::LOCAL);
+        place.ifindex = local.ifindex;
+        places.put(bound, domain, place);
+        places.ports.insert(Bytes(local.ifindex), Bytes(port(bound, domain)));
+    }
+    for (bd, domain) in domains.iter().filter(|(_, domain)| domain.routed) {
+        places.put_gateways(*bd, domain);
+    }
+    for peer in &desired.tunnels {
+        places.tunnels.insert(Bytes(address_of(*peer)), Bytes(1));
+    }
+    places
+}
+
+impl Places {
+    fn put(&mut self, endpoint: &Endpoint, domain: &BridgeDomain, place: types::endpoint) {
+        let key = types::mac_key { bd: endpoint.bd.0, mac: endpoint.mac.0, zero: 0 };
+        self.by_mac.insert(Bytes(key), Bytes(place));
+        for ip in &endpoint.ips {
+            self.by_ip.insert(ip_key(domain.scope, *ip), Bytes(place));
+        }
+        self.classes.insert((domain.scope, endpoint.class));
+    }
+
+    fn put_gateways(&mut self, bd: BdId, domain: &BridgeDomain) {
+        for gateway in &domain.gateways {
+            let place = types::endpoint {
+                bd: bd.0,
+                mac: domain.mac.0,
+                gateway_mac: domain.mac.0,
+                kind: kind::GATEWAY,
+                routed: 1,
+                ..types::endpoint::default()
+            };
+            self.by_ip.insert(ip_key(domain.scope, gateway.ip), Bytes(place));
+        }
+    }
+}
+
+fn ip_key(scope: ScopeId, ip: IpAddr) -> Bytes<types::ip_key> {
+    Bytes(types::ip_key { scope: scope.0, ip: address_of(ip) })
+}
+
+fn endpoint(endpoint: &Endpoint, domain: &BridgeDomain, kind: u8) -> types::endpoint {
+    types::endpoint {
+        bd: endpoint.bd.0,
+        class: endpoint.class.0,
+        mac: endpoint.mac.0,
+        gateway_mac: domain.mac.0,
+        kind,
+        routed: domain.routed.into(),
+        ..types::endpoint::default()
+    }
+}
+
+fn port(endpoint: &Endpoint, domain: &BridgeDomain) -> types::port {
+    types::port {
+        bd: endpoint.bd.0,
+        scope: domain.scope.0,
+        class: endpoint.class.0,
+        mac: endpoint.mac.0,
+        gateway_mac: domain.mac.0,
+        routed: domain.routed.into(),
+        bound: 1,
+    }
+}
+
+/// The map key of a pair.
+pub fn pair_key(key: PairKey) -> types::pair_key {
+    types::pair_key { scope: key.scope.0, src: key.src.0, dst: key.dst.0 }
+}
+
+/// The way back of [`pair_key`].
+pub fn pair_of(key: &types::pair_key) -> PairKey {
+    PairKey { scope: ScopeId(key.scope), src: ClassId(key.src), dst: ClassId(key.dst) }
+}
+
+/// What a pair's `check` must be.
+pub fn pair_check(key: PairKey) -> u32 {
+    u32::from(key.src.0) << 16 | u32::from(key.dst.0)
+}
+
+/// Lowers a set, in its order. Counter slots are 0: they are given when it is installed.
+pub fn rules(set: &RuleSet) -> Vec<Bytes<types::rule>> {
+    // Later fragments belong to no connection, so asking for them alone does not count.
+    let is_volatile = set
+        .rules
+        .iter()
+        .any(|rule| rule.matches.tcp != TcpMatch::Any || rule.matches.icmp.code.is_some());
+    let shared = if is_volatile { flag::VOLATILE } else { 0 };
+    set.rules.iter().map(|r| Bytes(types::rule { flags: flags(r) | shared, ..rule(r) })).collect()
+}
+
+fn flags(rule: &Rule) -> u8 {
+    let permit = rule.action == Action::Permit;
+    let mut flags = 0;
+    if permit {
+        flags |= flag::PERMIT;
+    }
+    if permit && rule.stateful {
+        flags |= flag::STATEFUL;
+    }
+    if rule.log {
+        flags |= flag::LOG;
+    }
+    flags
+}
+
+fn rule(rule: &Rule) -> types::rule {
+    let (value, mask) = value_and_mask(&rule.matches);
+    let reason = if rule.action == Action::Permit { rule.reason } else { Reason::Denied };
+    types::rule {
+        value,
+        mask,
+        sport_first: rule.matches.sport.first,
+        sport_last: rule.matches.sport.last,
+        dport_first: rule.matches.dport.first,
+        dport_last: rule.matches.dport.last,
+        id: rule.id.0,
+        counter: 0,
+        priority: rule.priority,
+        reason: reason as u8,
+        flags: 0,
+        zero: 0,
+    }
+}
+
+/// Two demands on one field that differ (an ARP operation of IPv4 packets, say) leave bits in the
+/// value that the mask lets no packet have: such a rule matches nothing, as it should.
+fn value_and_mask(matches: &Match) -> (u64, u64) {
+    let (mut value, mut mask) = (0_u64, 0_u64);
+    let mut ask = |shift: u32, field: u64, wanted: u64| {
+        let clash = mask & field << shift & (value ^ wanted << shift);
+        value |= wanted << shift;
+        mask |= field << shift;
+        // A bit outside the mask can never equal one that is set.
+        if clash != 0 {
+            value = u64::MAX;
+            mask = 0;
+        }
+    };
+    match matches.ether {
+        EtherMatch::Any => {}
+        EtherMatch::Ip => ask(0, what::IS_IP, what::IS_IP),
+        EtherMatch::Is(one) => ask(what::ETHER, 0xffff, one.0.into()),
+    }
+    if let Some(operation) = matches.arp_op {
+        ask(what::ETHER, 0xffff, EtherType::ARP.0.into());
+        ask(what::ICMP_CODE, 0xffff, operation.into());
+    }
+    if let Some(proto) = matches.proto {
+        ask(0, what::IS_IP, what::IS_IP);
+        ask(what::PROTO, 0xff, proto.into());
+    }
+    if matches.later_fragments_only {
+        ask(0, what::IS_LATER_FRAGMENT, what::IS_LATER_FRAGMENT);
+    }
+    if matches.sport != PortRange::ANY || matches.dport != PortRange::ANY {
+        ask(0, what::HAS_PORTS, what::HAS_PORTS);
+    }
+    match matches.tcp {
+        TcpMatch::Any => {}
+        TcpMatch::Established => ask(0, what::IS_ESTABLISHED, what::IS_ESTABLISHED),
+        TcpMatch::All(flags) => {
+            ask(0, what::IS_TCP, what::IS_TCP);
+            ask(what::TCP_FLAGS, flags.0.into(), flags.0.into());
+        }
+    }
+    if let Some(kind) = matches.icmp.kind {
+        ask(0, what::IS_ICMP, what::IS_ICMP);
+        ask(what::ICMP_TYPE, 0xff, kind.into());
+    }
+    if let Some(code) = matches.icmp.code {
+        ask(0, what::IS_ICMP, what::IS_ICMP);
+        ask(what::ICMP_CODE, 0xff, code.into());
+    }
+    (value, mask)
+}
+
+/// The packet as `bpf/parse.h` packs it.
+pub fn what_of(packet: &Packet) -> u64 {
+    let mut what = u64::from(packet.ether.0) << what::ETHER;
+    if packet.later_fragment {
+        what |= what::IS_LATER_FRAGMENT;
+    }
+    if packet.ether == EtherType::ARP {
+        return what | u64::from(packet.arp_op) << what::ICMP_CODE;
+    }
+    if !packet.ether.is_ip() {
+        return what;
+    }
+    what |= what::IS_IP | u64::from(packet.proto) << what::PROTO;
+    if packet.later_fragment {
+        return what;
+    }
+    if packet.has_ports() {
+        what |= what::HAS_PORTS;
+    }
+    match packet.proto {
+        proto::TCP => {
+            what |= what::IS_TCP | u64::from(packet.tcp_flags.0) << what::TCP_FLAGS;
+            if packet.tcp_flags.intersects(TcpFlags(TcpFlags::ACK.0 | TcpFlags::RST.0)) {
+                what |= what::IS_ESTABLISHED;
+            }
+        }
+        proto::ICMP | proto::ICMPV6 => {
+            what |= what::IS_ICMP
+                | u64::from(packet.icmp_type) << what::ICMP_TYPE
+                | u64::from(packet.icmp_code) << what::ICMP_CODE;
+        }
+        _ => {}
+    }
+    what
+}

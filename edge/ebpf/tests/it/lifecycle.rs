@@ -1,0 +1,123 @@
+//! What changes while packets flow: quarantine, revocation, a data plane that goes and comes back.
+
+use std::io::{Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::time::Duration;
+
+use selvage_agent::datapath::Datapath;
+use selvage_rules::{Reason, Revision};
+
+use crate::policy::{APP, BACK, DB, FRONT, WEB, ip, set_pair, stateful, tcp, three_tier};
+use crate::rig::{Rig, Wanted, eventually};
+
+const LONG: Duration = Duration::from_secs(8);
+const SHORT: Duration = Duration::from_millis(300);
+
+fn app_and_db(app: usize, db: usize) -> Vec<Wanted> {
+    let make = |name, host, bd, class, v4: [u8; 4], v6: &str| {
+        let ips = vec![IpAddr::from(v4), ip(v6)];
+        Wanted { name, host, bd, class, ips }
+    };
+    vec![
+        make("app", app, FRONT, APP, [10, 1, 0, 20], "2001:db8:1::20"),
+        make("db", db, BACK, DB, [10, 2, 0, 30], "2001:db8:2::30"),
+        make("web", db, FRONT, WEB, [10, 1, 0, 10], "2001:db8:1::10"),
+    ]
+}
+
+/// Whether a byte goes there and comes back.
+fn talks(stream: &mut TcpStream, patience: Duration) -> bool {
+    stream.set_read_timeout(Some(patience)).unwrap();
+    stream.write_all(b"x").is_ok() && stream.read(&mut [0; 8]).is_ok_and(|len| len > 0)
+}
+
+fn connect(rig: &Rig, from: &str, to: &str, port: u16, patience: Duration) -> Option<TcpStream> {
+    rig.of(from).connect(SocketAddr::new(rig.of(to).ip(false), port), patience)
+}
+
+#[test]
+fn an_endpoint_without_policy_is_in_quarantine() {
+    let mut rig = Rig::new(1, &app_and_db(0, 0), three_tier());
+    rig.of("db").serve(&[5432], &[]);
+    rig.workloads.get_mut("app").unwrap().bound = false;
+    rig.apply();
+    assert!(connect(&rig, "app", "db", 5432, SHORT).is_none());
+    assert!(!rig.of("app").ping(ip("10.1.0.1"), SHORT), "the gateway answers nobody in quarantine");
+    assert!(rig.packets(Reason::Quarantine) > 0);
+    rig.workloads.get_mut("app").unwrap().bound = true;
+    rig.apply();
+    assert!(connect(&rig, "app", "db", 5432, LONG).is_some());
+}
+
+#[test]
+fn a_revocation_cuts_what_it_is_about_and_nothing_else() {
+    for hosts in [1, 2] {
+        let mut rig = Rig::new(hosts, &app_and_db(0, hosts - 1), three_tier());
+        rig.of("db").serve(&[5432], &[]);
+        rig.of("web").serve(&[80, 8080], &[]);
+        let mut revoked = connect(&rig, "app", "db", 5432, LONG).unwrap();
+        let mut other = connect(&rig, "app", "web", 80, LONG).unwrap();
+        assert!(talks(&mut revoked, LONG) && talks(&mut other, LONG));
+
+        set_pair(&mut rig.table, APP, DB, 30, vec![stateful(31, tcp(9999))]);
+        rig.apply();
+        assert!(!talks(&mut revoked, SHORT), "{hosts} hosts: a revoked connection went on");
+        assert!(talks(&mut other, LONG), "{hosts} hosts: a connection was cut for nothing");
+        assert!(connect(&rig, "app", "db", 5432, SHORT).is_none());
+
+        set_pair(&mut rig.table, APP, DB, 32, vec![stateful(33, tcp(5432))]);
+        rig.apply();
+        assert!(talks(&mut revoked, LONG), "{hosts} hosts: allowed again, TCP goes on by itself");
+    }
+}
+
+#[test]
+fn a_data_plane_that_comes_back_finds_what_it_left() {
+    let mut rig = Rig::new(2, &app_and_db(0, 1), three_tier());
+    rig.of("db").serve(&[5432], &[]);
+    let mut stream = connect(&rig, "app", "db", 5432, LONG).unwrap();
+    assert!(talks(&mut stream, LONG));
+    let before = rig.hosts[0].plane.tables().unwrap();
+    for at in [0, 1] {
+        rig.restart(at);
+    }
+    assert!(talks(&mut stream, LONG), "a connection did not survive the restart");
+    let host = &mut rig.hosts[0];
+    let installed = host.space.ns.run(|| host.plane.installed()).unwrap().unwrap();
+    assert_eq!(installed.revision, Some(Revision(rig.revision)));
+    let ports: Vec<String> = installed.ports.iter().map(|port| port.name.clone()).collect();
+    assert_eq!(ports, [rig.of("app").port.name.clone()]);
+
+    // What is in force already is not written again.
+    let desired = rig.desired(0);
+    let applied = rig.hosts[0].plane.apply(&desired).unwrap();
+    assert_eq!(applied.changed, 0);
+    assert_eq!(rig.hosts[0].plane.tables().unwrap(), before);
+    assert!(talks(&mut stream, LONG));
+}
+
+#[test]
+fn a_drop_comes_with_its_reason_and_its_numbers() {
+    let mut rig = Rig::new(1, &app_and_db(0, 0), three_tier());
+    rig.of("db").serve(&[22], &[]);
+    let mut drops = rig.hosts[0].plane.drops().unwrap();
+    assert!(rig.hosts[0].plane.drops().is_err(), "there is one stream");
+    assert!(connect(&rig, "app", "db", 22, SHORT).is_none());
+    let mut seen = Vec::new();
+    let mut found = None;
+    eventually(
+        "a drop of port 22",
+        || {
+            drops.wait(Duration::from_millis(100), &mut seen).unwrap();
+            found = seen.iter().find(|drop| drop.packet.dport == 22).cloned();
+            found.is_some()
+        },
+        || "no event came".to_owned(),
+    );
+    let drop = found.unwrap();
+    assert_eq!(drop.reason, Reason::NoContract);
+    assert_eq!((drop.src_class, drop.dst_class), (Some(APP), Some(DB)));
+    assert_eq!((drop.src, drop.dst), (Some(ip("10.1.0.20")), Some(ip("10.2.0.30"))));
+    assert_eq!((drop.rule, drop.bd), (None, Some(FRONT)));
+    assert_eq!(drop.ifindex, rig.of("app").port.ifindex);
+}

@@ -1,0 +1,15 @@
+//! Tests of the eBPF data plane against the kernel and against the judge.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "clippy.toml allows them in tests, but takes only functions marked as tests for such"
+)]
+
+mod judges;
+mod lifecycle;
+mod matrix;
+mod policy;
+mod rig;
