@@ -59,6 +59,8 @@ pub(crate) static CLASSES: &[ClassDef] = &[
         ranges: &[],
         implicit_children: &[],
         relation: None,
+        sought_by: &[],
+        inverse_of: &[],
         made_by: MadeBy::User,
         support: Support::Enforced,
         props: &[
@@ -316,6 +318,8 @@ pub(crate) static CLASSES: &[ClassDef] = &[
         ranges: &[],
         implicit_children: &[],
         relation: None,
+        sought_by: &[],
+        inverse_of: &[],
         made_by: MadeBy::User,
         support: Support::Stored,
         props: &[
@@ -501,6 +505,8 @@ pub(crate) static CLASSES: &[ClassDef] = &[
         ranges: &[],
         implicit_children: &[],
         relation: None,
+        sought_by: &[],
+        inverse_of: &[],
         made_by: MadeBy::Parent,
         support: Support::Enforced,
         props: &[
@@ -698,6 +704,8 @@ pub(crate) static CLASSES: &[ClassDef] = &[
         ranges: &[],
         implicit_children: &[],
         relation: None,
+        sought_by: &[],
+        inverse_of: &[],
         made_by: MadeBy::User,
         support: Support::Stored,
         props: &[
@@ -895,6 +903,8 @@ pub(crate) static CLASSES: &[ClassDef] = &[
         ranges: &[],
         implicit_children: &[],
         relation: None,
+        sought_by: &[],
+        inverse_of: &[],
         made_by: MadeBy::System,
         support: Support::Enforced,
         props: &[
@@ -1152,6 +1162,8 @@ pub(crate) static CLASSES: &[ClassDef] = &[
         ranges: &[],
         implicit_children: &[],
         relation: None,
+        sought_by: &[],
+        inverse_of: &[],
         made_by: MadeBy::System,
         support: Support::Enforced,
         props: &[
@@ -1253,6 +1265,8 @@ pub(crate) static CLASSES: &[ClassDef] = &[
         ranges: &[],
         implicit_children: &[],
         relation: None,
+        sought_by: &[],
+        inverse_of: &[],
         made_by: MadeBy::System,
         support: Support::Enforced,
         props: &[
@@ -1378,6 +1392,8 @@ pub(crate) static CLASSES: &[ClassDef] = &[
         ranges: &[],
         implicit_children: &[],
         relation: None,
+        sought_by: &[],
+        inverse_of: &[],
         made_by: MadeBy::System,
         support: Support::Enforced,
         props: &[
@@ -1691,6 +1707,8 @@ pub(crate) static CLASSES: &[ClassDef] = &[
         ranges: &[],
         implicit_children: &["fvRsBd"],
         relation: None,
+        sought_by: &[],
+        inverse_of: &[],
         made_by: MadeBy::User,
         support: Support::Enforced,
         props: &[
@@ -2076,6 +2094,8 @@ pub(crate) static CLASSES: &[ClassDef] = &[
         ranges: &[],
         implicit_children: &[],
         relation: None,
+        sought_by: &[],
+        inverse_of: &[],
         made_by: MadeBy::User,
         support: Support::Enforced,
         props: &[
@@ -2291,6 +2311,8 @@ pub(crate) static CLASSES: &[ClassDef] = &[
         ranges: &[],
         implicit_children: &["fvRsCtx"],
         relation: None,
+        sought_by: &["fvRsBd"],
+        inverse_of: &[],
         made_by: MadeBy::User,
         support: Support::Enforced,
         props: &[
@@ -2824,6 +2846,8 @@ pub(crate) static CLASSES: &[ClassDef] = &[
         ranges: &[],
         implicit_children: &[],
         relation: None,
+        sought_by: &[],
+        inverse_of: &[],
         made_by: MadeBy::System,
         support: Support::Enforced,
         props: &[
@@ -3078,6 +3102,8 @@ pub(crate) static CLASSES: &[ClassDef] = &[
         ranges: &[],
         implicit_children: &[],
         relation: None,
+        sought_by: &["fvRsCtx"],
+        inverse_of: &[],
         made_by: MadeBy::User,
         support: Support::Enforced,
         props: &[
@@ -3395,6 +3421,8 @@ pub(crate) static CLASSES: &[ClassDef] = &[
         ranges: &[],
         implicit_children: &[],
         relation: None,
+        sought_by: &[],
+        inverse_of: &[],
         made_by: MadeBy::System,
         support: Support::Enforced,
         props: &[
@@ -3513,6 +3541,8 @@ pub(crate) static CLASSES: &[ClassDef] = &[
             inverse: "fvRtBd",
             fault: "F0951",
         }),
+        sought_by: &[],
+        inverse_of: &[],
         made_by: MadeBy::Parent,
         support: Support::Enforced,
         props: &[
@@ -3652,7 +3682,7 @@ pub(crate) static CLASSES: &[ClassDef] = &[
                 name: "tCl",
                 kind: PropType::Text { min: 0, max: 512, chars: Chars::Any },
                 words: &[],
-                default: "",
+                default: "fvBD",
                 configurable: false,
                 naming: false,
                 create_only: false,
@@ -3763,6 +3793,8 @@ pub(crate) static CLASSES: &[ClassDef] = &[
             inverse: "vzRtCons",
             fault: "F0955",
         }),
+        sought_by: &[],
+        inverse_of: &[],
         made_by: MadeBy::User,
         support: Support::Enforced,
         props: &[
@@ -3970,7 +4002,7 @@ pub(crate) static CLASSES: &[ClassDef] = &[
                 name: "tCl",
                 kind: PropType::Text { min: 0, max: 512, chars: Chars::Any },
                 words: &[],
-                default: "",
+                default: "vzBrCP",
                 configurable: false,
                 naming: false,
                 create_only: false,
@@ -4105,6 +4137,8 @@ pub(crate) static CLASSES: &[ClassDef] = &[
             inverse: "fvRtCtx",
             fault: "F0952",
         }),
+        sought_by: &[],
+        inverse_of: &[],
         made_by: MadeBy::Parent,
         support: Support::Enforced,
         props: &[
@@ -4244,7 +4278,7 @@ pub(crate) static CLASSES: &[ClassDef] = &[
                 name: "tCl",
                 kind: PropType::Text { min: 0, max: 512, chars: Chars::Any },
                 words: &[],
-                default: "",
+                default: "fvCtx",
                 configurable: false,
                 naming: false,
                 create_only: false,
@@ -4355,6 +4389,8 @@ pub(crate) static CLASSES: &[ClassDef] = &[
             inverse: "vzRtProv",
             fault: "F0954",
         }),
+        sought_by: &[],
+        inverse_of: &[],
         made_by: MadeBy::User,
         support: Support::Enforced,
         props: &[
@@ -4562,7 +4598,7 @@ pub(crate) static CLASSES: &[ClassDef] = &[
                 name: "tCl",
                 kind: PropType::Text { min: 0, max: 512, chars: Chars::Any },
                 words: &[],
-                default: "",
+                default: "vzBrCP",
                 configurable: false,
                 naming: false,
                 create_only: false,
@@ -4692,6 +4728,8 @@ pub(crate) static CLASSES: &[ClassDef] = &[
         ranges: &[],
         implicit_children: &[],
         relation: None,
+        sought_by: &[],
+        inverse_of: &["fvRsBd"],
         made_by: MadeBy::System,
         support: Support::Enforced,
         props: &[
@@ -4805,6 +4843,8 @@ pub(crate) static CLASSES: &[ClassDef] = &[
         ranges: &[],
         implicit_children: &[],
         relation: None,
+        sought_by: &[],
+        inverse_of: &["fvRsCtx"],
         made_by: MadeBy::System,
         support: Support::Enforced,
         props: &[
@@ -4918,6 +4958,8 @@ pub(crate) static CLASSES: &[ClassDef] = &[
         ranges: &[],
         implicit_children: &[],
         relation: None,
+        sought_by: &[],
+        inverse_of: &[],
         made_by: MadeBy::User,
         support: Support::Enforced,
         props: &[
@@ -5151,6 +5193,8 @@ pub(crate) static CLASSES: &[ClassDef] = &[
         ranges: &[],
         implicit_children: &[],
         relation: None,
+        sought_by: &[],
+        inverse_of: &[],
         made_by: MadeBy::User,
         support: Support::Enforced,
         props: &[
@@ -5336,6 +5380,8 @@ pub(crate) static CLASSES: &[ClassDef] = &[
         ranges: &[],
         implicit_children: &["aaaUserEp"],
         relation: None,
+        sought_by: &[],
+        inverse_of: &[],
         made_by: MadeBy::System,
         support: Support::Enforced,
         props: &[
@@ -5448,6 +5494,8 @@ pub(crate) static CLASSES: &[ClassDef] = &[
         ranges: &[],
         implicit_children: &[],
         relation: None,
+        sought_by: &[],
+        inverse_of: &[],
         made_by: MadeBy::User,
         support: Support::Label,
         props: &[
@@ -5561,6 +5609,8 @@ pub(crate) static CLASSES: &[ClassDef] = &[
         ranges: &[],
         implicit_children: &[],
         relation: None,
+        sought_by: &[],
+        inverse_of: &[],
         made_by: MadeBy::System,
         support: Support::Enforced,
         props: &[
@@ -5806,6 +5856,8 @@ pub(crate) static CLASSES: &[ClassDef] = &[
         ranges: &[],
         implicit_children: &[],
         relation: None,
+        sought_by: &["fvRsCons", "fvRsProv"],
+        inverse_of: &[],
         made_by: MadeBy::User,
         support: Support::Enforced,
         props: &[
@@ -6083,6 +6135,8 @@ pub(crate) static CLASSES: &[ClassDef] = &[
         ranges: &[("dFromPort", "dToPort"), ("sFromPort", "sToPort")],
         implicit_children: &[],
         relation: None,
+        sought_by: &[],
+        inverse_of: &[],
         made_by: MadeBy::User,
         support: Support::Enforced,
         props: &[
@@ -6434,6 +6488,8 @@ pub(crate) static CLASSES: &[ClassDef] = &[
         ranges: &[],
         implicit_children: &[],
         relation: None,
+        sought_by: &["vzRsFiltAtt", "vzRsSubjFiltAtt"],
+        inverse_of: &[],
         made_by: MadeBy::User,
         support: Support::Enforced,
         props: &[
@@ -6619,6 +6675,8 @@ pub(crate) static CLASSES: &[ClassDef] = &[
         ranges: &[],
         implicit_children: &[],
         relation: None,
+        sought_by: &[],
+        inverse_of: &[],
         made_by: MadeBy::User,
         support: Support::Enforced,
         props: &[
@@ -6836,6 +6894,8 @@ pub(crate) static CLASSES: &[ClassDef] = &[
         ranges: &[],
         implicit_children: &[],
         relation: None,
+        sought_by: &[],
+        inverse_of: &[],
         made_by: MadeBy::User,
         support: Support::Enforced,
         props: &[
@@ -7058,6 +7118,8 @@ pub(crate) static CLASSES: &[ClassDef] = &[
             inverse: "vzRtFiltAtt",
             fault: "F1111",
         }),
+        sought_by: &[],
+        inverse_of: &[],
         made_by: MadeBy::User,
         support: Support::Enforced,
         props: &[
@@ -7233,7 +7295,7 @@ pub(crate) static CLASSES: &[ClassDef] = &[
                 name: "tCl",
                 kind: PropType::Text { min: 0, max: 512, chars: Chars::Any },
                 words: &[],
-                default: "",
+                default: "vzFilter",
                 configurable: false,
                 naming: false,
                 create_only: false,
@@ -7344,6 +7406,8 @@ pub(crate) static CLASSES: &[ClassDef] = &[
             inverse: "vzRtSubjFiltAtt",
             fault: "F1127",
         }),
+        sought_by: &[],
+        inverse_of: &[],
         made_by: MadeBy::User,
         support: Support::Enforced,
         props: &[
@@ -7519,7 +7583,7 @@ pub(crate) static CLASSES: &[ClassDef] = &[
                 name: "tCl",
                 kind: PropType::Text { min: 0, max: 512, chars: Chars::Any },
                 words: &[],
-                default: "",
+                default: "vzFilter",
                 configurable: false,
                 naming: false,
                 create_only: false,
@@ -7625,6 +7689,8 @@ pub(crate) static CLASSES: &[ClassDef] = &[
         ranges: &[],
         implicit_children: &[],
         relation: None,
+        sought_by: &[],
+        inverse_of: &["fvRsCons"],
         made_by: MadeBy::System,
         support: Support::Enforced,
         props: &[
@@ -7738,6 +7804,8 @@ pub(crate) static CLASSES: &[ClassDef] = &[
         ranges: &[],
         implicit_children: &[],
         relation: None,
+        sought_by: &[],
+        inverse_of: &["vzRsFiltAtt"],
         made_by: MadeBy::System,
         support: Support::Enforced,
         props: &[
@@ -7851,6 +7919,8 @@ pub(crate) static CLASSES: &[ClassDef] = &[
         ranges: &[],
         implicit_children: &[],
         relation: None,
+        sought_by: &[],
+        inverse_of: &["fvRsProv"],
         made_by: MadeBy::System,
         support: Support::Enforced,
         props: &[
@@ -7964,6 +8034,8 @@ pub(crate) static CLASSES: &[ClassDef] = &[
         ranges: &[],
         implicit_children: &[],
         relation: None,
+        sought_by: &[],
+        inverse_of: &["vzRsSubjFiltAtt"],
         made_by: MadeBy::System,
         support: Support::Enforced,
         props: &[
@@ -8077,6 +8149,8 @@ pub(crate) static CLASSES: &[ClassDef] = &[
         ranges: &[],
         implicit_children: &[],
         relation: None,
+        sought_by: &[],
+        inverse_of: &[],
         made_by: MadeBy::User,
         support: Support::Enforced,
         props: &[
