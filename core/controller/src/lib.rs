@@ -1,1 +1,16 @@
 //! The controller without sockets: commits, compilation, peers, revisions.
+
+mod core;
+mod fabric;
+mod nodes;
+mod overlay;
+mod policy;
+mod render;
+mod sessions;
+mod stamp;
+mod status;
+
+pub use crate::core::{Commit, Core, Kept, Output, Prepared, RestoreError, Stored, View, Write};
+pub use fabric::{Fabric, Host, Progress};
+pub use sessions::{Sessions, TOKEN_LIFE, TokenDigest};
+pub use status::{HostStatus, PolicyStatus, Status};

@@ -59,8 +59,9 @@ pub struct Commit {
     pub put: Vec<(Change, Row)>,
     /// DNs of the objects it deletes.
     pub deleted: Vec<String>,
-    /// Numbers given out (`Some`) and returned (`None`), in the words of whoever allocates them.
-    pub numbers: BTreeMap<String, Option<u64>>,
+    /// Numbers given out (`Some`) and forgotten (`None`), by number, with what their allocator
+    /// notes about each. Both texts are opaque here.
+    pub numbers: BTreeMap<String, Option<String>>,
 }
 
 impl Commit {
@@ -131,6 +132,6 @@ pub struct Kept {
     pub revision: u64,
     /// The objects, by ascending DN.
     pub objects: Vec<Row>,
-    /// Numbers given out.
-    pub numbers: BTreeMap<String, u64>,
+    /// Numbers given out, with what their allocator noted.
+    pub numbers: BTreeMap<String, String>,
 }

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | `meta` | `format`, `revision` | number |
 //! | `objects` | DN | `[class, {property: value}]` as JSON |
-//! | `numbers` | name | number |
+//! | `numbers` | number | who holds it |
 //! | `log` | revision | [`LogRow`] as JSON |
 //!
 //! A commit is one redb transaction with its sync. redb refuses further work after an I/O error, so
@@ -19,7 +19,7 @@ use crate::{Commit, Kept, LOG_ROWS, LogRow, Row, Store, StoreError};
 
 const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
 const OBJECTS: TableDefinition<&str, &[u8]> = TableDefinition::new("objects");
-const NUMBERS: TableDefinition<&str, u64> = TableDefinition::new("numbers");
+const NUMBERS: TableDefinition<&str, &str> = TableDefinition::new("numbers");
 const LOG: TableDefinition<u64, &[u8]> = TableDefinition::new("log");
 
 /// The format written here. A later one is refused, an earlier one would be converted.
@@ -47,7 +47,7 @@ pub struct FileStore {
 #[derive(Default)]
 struct Undo {
     objects: Vec<(String, Option<Vec<u8>>)>,
-    numbers: Vec<(String, Option<u64>)>,
+    numbers: Vec<(String, Option<String>)>,
 }
 
 impl FileStore {
@@ -225,10 +225,10 @@ fn write(database: &Database, commit: &Commit, undo: &mut Undo) -> Result<(), re
         let mut numbers = txn.open_table(NUMBERS)?;
         for (key, number) in &commit.numbers {
             let old = match number {
-                Some(number) => numbers.insert(key.as_str(), *number)?,
+                Some(number) => numbers.insert(key.as_str(), number.as_str())?,
                 None => numbers.remove(key.as_str())?,
             };
-            undo.numbers.push((key.clone(), old.map(|old| old.value())));
+            undo.numbers.push((key.clone(), old.map(|old| old.value().to_owned())));
         }
         let mut log = txn.open_table(LOG)?;
         let row = serde_json::to_vec(&commit.log_row()).unwrap_or_default();
@@ -254,7 +254,7 @@ fn take_back(database: &Database, revision: u64, undo: &Undo) -> Result<(), redb
         let mut numbers = txn.open_table(NUMBERS)?;
         for (key, old) in undo.numbers.iter().rev() {
             match old {
-                Some(old) => numbers.insert(key.as_str(), *old)?,
+                Some(old) => numbers.insert(key.as_str(), old.as_str())?,
                 None => numbers.remove(key.as_str())?,
             };
         }
@@ -265,7 +265,7 @@ fn take_back(database: &Database, revision: u64, undo: &Undo) -> Result<(), redb
     Ok(())
 }
 
-type All = (Vec<Row>, std::collections::BTreeMap<String, u64>);
+type All = (Vec<Row>, std::collections::BTreeMap<String, String>);
 
 fn read_all(database: &Database) -> Result<All, String> {
     let read = || -> Result<Result<All, String>, redb::Error> {
@@ -281,7 +281,7 @@ fn read_all(database: &Database) -> Result<All, String> {
         let mut numbers = std::collections::BTreeMap::new();
         for entry in txn.open_table(NUMBERS)?.iter()? {
             let (key, value) = entry?;
-            numbers.insert(key.value().to_owned(), value.value());
+            numbers.insert(key.value().to_owned(), value.value().to_owned());
         }
         Ok(Ok((objects, numbers)))
     };

@@ -9,7 +9,7 @@ use crate::{Commit, Kept, LOG_ROWS, LogRow, Row, Store, StoreError};
 pub struct MemoryStore {
     revision: u64,
     objects: BTreeMap<String, Row>,
-    numbers: BTreeMap<String, u64>,
+    numbers: BTreeMap<String, String>,
     log: BTreeMap<u64, LogRow>,
 }
 
@@ -34,7 +34,7 @@ impl Store for MemoryStore {
         }
         for (key, number) in &commit.numbers {
             match number {
-                Some(number) => self.numbers.insert(key.clone(), *number),
+                Some(number) => self.numbers.insert(key.clone(), number.clone()),
                 None => self.numbers.remove(key),
             };
         }
