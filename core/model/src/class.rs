@@ -174,10 +174,6 @@ pub struct ClassDef {
     pub implicit_children: &'static [&'static str],
     /// Set for relation classes.
     pub relation: Option<RelationDef>,
-    /// Relation classes that point at objects of this one.
-    pub sought_by: &'static [&'static str],
-    /// Relation classes whose inverse objects are of this one.
-    pub inverse_of: &'static [&'static str],
     /// Who makes and deletes its objects.
     pub made_by: MadeBy,
     /// Whether packets obey its objects at all.

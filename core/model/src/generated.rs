@@ -59,8 +59,6 @@ pub(crate) static CLASSES: &[ClassDef] = &[
         ranges: &[],
         implicit_children: &[],
         relation: None,
-        sought_by: &[],
-        inverse_of: &[],
         made_by: MadeBy::User,
         support: Support::Enforced,
         props: &[
@@ -318,8 +316,6 @@ pub(crate) static CLASSES: &[ClassDef] = &[
         ranges: &[],
         implicit_children: &[],
         relation: None,
-        sought_by: &[],
-        inverse_of: &[],
         made_by: MadeBy::User,
         support: Support::Stored,
         props: &[
@@ -505,8 +501,6 @@ pub(crate) static CLASSES: &[ClassDef] = &[
         ranges: &[],
         implicit_children: &[],
         relation: None,
-        sought_by: &[],
-        inverse_of: &[],
         made_by: MadeBy::Parent,
         support: Support::Enforced,
         props: &[
@@ -704,8 +698,6 @@ pub(crate) static CLASSES: &[ClassDef] = &[
         ranges: &[],
         implicit_children: &[],
         relation: None,
-        sought_by: &[],
-        inverse_of: &[],
         made_by: MadeBy::User,
         support: Support::Stored,
         props: &[
@@ -903,8 +895,6 @@ pub(crate) static CLASSES: &[ClassDef] = &[
         ranges: &[],
         implicit_children: &[],
         relation: None,
-        sought_by: &[],
-        inverse_of: &[],
         made_by: MadeBy::System,
         support: Support::Enforced,
         props: &[
@@ -1162,8 +1152,6 @@ pub(crate) static CLASSES: &[ClassDef] = &[
         ranges: &[],
         implicit_children: &[],
         relation: None,
-        sought_by: &[],
-        inverse_of: &[],
         made_by: MadeBy::System,
         support: Support::Enforced,
         props: &[
@@ -1265,8 +1253,6 @@ pub(crate) static CLASSES: &[ClassDef] = &[
         ranges: &[],
         implicit_children: &[],
         relation: None,
-        sought_by: &[],
-        inverse_of: &[],
         made_by: MadeBy::System,
         support: Support::Enforced,
         props: &[
@@ -1392,8 +1378,6 @@ pub(crate) static CLASSES: &[ClassDef] = &[
         ranges: &[],
         implicit_children: &[],
         relation: None,
-        sought_by: &[],
-        inverse_of: &[],
         made_by: MadeBy::System,
         support: Support::Enforced,
         props: &[
@@ -1707,8 +1691,6 @@ pub(crate) static CLASSES: &[ClassDef] = &[
         ranges: &[],
         implicit_children: &["fvRsBd"],
         relation: None,
-        sought_by: &[],
-        inverse_of: &[],
         made_by: MadeBy::User,
         support: Support::Enforced,
         props: &[
@@ -2094,8 +2076,6 @@ pub(crate) static CLASSES: &[ClassDef] = &[
         ranges: &[],
         implicit_children: &[],
         relation: None,
-        sought_by: &[],
-        inverse_of: &[],
         made_by: MadeBy::User,
         support: Support::Enforced,
         props: &[
@@ -2311,8 +2291,6 @@ pub(crate) static CLASSES: &[ClassDef] = &[
         ranges: &[],
         implicit_children: &["fvRsCtx"],
         relation: None,
-        sought_by: &["fvRsBd"],
-        inverse_of: &[],
         made_by: MadeBy::User,
         support: Support::Enforced,
         props: &[
@@ -2846,8 +2824,6 @@ pub(crate) static CLASSES: &[ClassDef] = &[
         ranges: &[],
         implicit_children: &[],
         relation: None,
-        sought_by: &[],
-        inverse_of: &[],
         made_by: MadeBy::System,
         support: Support::Enforced,
         props: &[
@@ -3102,8 +3078,6 @@ pub(crate) static CLASSES: &[ClassDef] = &[
         ranges: &[],
         implicit_children: &[],
         relation: None,
-        sought_by: &["fvRsCtx"],
-        inverse_of: &[],
         made_by: MadeBy::User,
         support: Support::Enforced,
         props: &[
@@ -3421,8 +3395,6 @@ pub(crate) static CLASSES: &[ClassDef] = &[
         ranges: &[],
         implicit_children: &[],
         relation: None,
-        sought_by: &[],
-        inverse_of: &[],
         made_by: MadeBy::System,
         support: Support::Enforced,
         props: &[
@@ -3541,8 +3513,6 @@ pub(crate) static CLASSES: &[ClassDef] = &[
             inverse: "fvRtBd",
             fault: "F0951",
         }),
-        sought_by: &[],
-        inverse_of: &[],
         made_by: MadeBy::Parent,
         support: Support::Enforced,
         props: &[
@@ -3682,7 +3652,7 @@ pub(crate) static CLASSES: &[ClassDef] = &[
                 name: "tCl",
                 kind: PropType::Text { min: 0, max: 512, chars: Chars::Any },
                 words: &[],
-                default: "fvBD",
+                default: "",
                 configurable: false,
                 naming: false,
                 create_only: false,
@@ -3793,8 +3763,6 @@ pub(crate) static CLASSES: &[ClassDef] = &[
             inverse: "vzRtCons",
             fault: "F0955",
         }),
-        sought_by: &[],
-        inverse_of: &[],
         made_by: MadeBy::User,
         support: Support::Enforced,
         props: &[
@@ -4002,7 +3970,7 @@ pub(crate) static CLASSES: &[ClassDef] = &[
                 name: "tCl",
                 kind: PropType::Text { min: 0, max: 512, chars: Chars::Any },
                 words: &[],
-                default: "vzBrCP",
+                default: "",
                 configurable: false,
                 naming: false,
                 create_only: false,
@@ -4137,8 +4105,6 @@ pub(crate) static CLASSES: &[ClassDef] = &[
             inverse: "fvRtCtx",
             fault: "F0952",
         }),
-        sought_by: &[],
-        inverse_of: &[],
         made_by: MadeBy::Parent,
         support: Support::Enforced,
         props: &[
@@ -4278,7 +4244,7 @@ pub(crate) static CLASSES: &[ClassDef] = &[
                 name: "tCl",
                 kind: PropType::Text { min: 0, max: 512, chars: Chars::Any },
                 words: &[],
-                default: "fvCtx",
+                default: "",
                 configurable: false,
                 naming: false,
                 create_only: false,
@@ -4389,8 +4355,6 @@ pub(crate) static CLASSES: &[ClassDef] = &[
             inverse: "vzRtProv",
             fault: "F0954",
         }),
-        sought_by: &[],
-        inverse_of: &[],
         made_by: MadeBy::User,
         support: Support::Enforced,
         props: &[
@@ -4598,7 +4562,7 @@ pub(crate) static CLASSES: &[ClassDef] = &[
                 name: "tCl",
                 kind: PropType::Text { min: 0, max: 512, chars: Chars::Any },
                 words: &[],
-                default: "vzBrCP",
+                default: "",
                 configurable: false,
                 naming: false,
                 create_only: false,
@@ -4728,8 +4692,6 @@ pub(crate) static CLASSES: &[ClassDef] = &[
         ranges: &[],
         implicit_children: &[],
         relation: None,
-        sought_by: &[],
-        inverse_of: &["fvRsBd"],
         made_by: MadeBy::System,
         support: Support::Enforced,
         props: &[
@@ -4843,8 +4805,6 @@ pub(crate) static CLASSES: &[ClassDef] = &[
         ranges: &[],
         implicit_children: &[],
         relation: None,
-        sought_by: &[],
-        inverse_of: &["fvRsCtx"],
         made_by: MadeBy::System,
         support: Support::Enforced,
         props: &[
@@ -4958,8 +4918,6 @@ pub(crate) static CLASSES: &[ClassDef] = &[
         ranges: &[],
         implicit_children: &[],
         relation: None,
-        sought_by: &[],
-        inverse_of: &[],
         made_by: MadeBy::User,
         support: Support::Enforced,
         props: &[
@@ -5193,8 +5151,6 @@ pub(crate) static CLASSES: &[ClassDef] = &[
         ranges: &[],
         implicit_children: &[],
         relation: None,
-        sought_by: &[],
-        inverse_of: &[],
         made_by: MadeBy::User,
         support: Support::Enforced,
         props: &[
@@ -5380,8 +5336,6 @@ pub(crate) static CLASSES: &[ClassDef] = &[
         ranges: &[],
         implicit_children: &["aaaUserEp"],
         relation: None,
-        sought_by: &[],
-        inverse_of: &[],
         made_by: MadeBy::System,
         support: Support::Enforced,
         props: &[
@@ -5494,8 +5448,6 @@ pub(crate) static CLASSES: &[ClassDef] = &[
         ranges: &[],
         implicit_children: &[],
         relation: None,
-        sought_by: &[],
-        inverse_of: &[],
         made_by: MadeBy::User,
         support: Support::Label,
         props: &[
@@ -5609,8 +5561,6 @@ pub(crate) static CLASSES: &[ClassDef] = &[
         ranges: &[],
         implicit_children: &[],
         relation: None,
-        sought_by: &[],
-        inverse_of: &[],
         made_by: MadeBy::System,
         support: Support::Enforced,
         props: &[
@@ -5856,8 +5806,6 @@ pub(crate) static CLASSES: &[ClassDef] = &[
         ranges: &[],
         implicit_children: &[],
         relation: None,
-        sought_by: &["fvRsCons", "fvRsProv"],
-        inverse_of: &[],
         made_by: MadeBy::User,
         support: Support::Enforced,
         props: &[
@@ -6135,8 +6083,6 @@ pub(crate) static CLASSES: &[ClassDef] = &[
         ranges: &[("dFromPort", "dToPort"), ("sFromPort", "sToPort")],
         implicit_children: &[],
         relation: None,
-        sought_by: &[],
-        inverse_of: &[],
         made_by: MadeBy::User,
         support: Support::Enforced,
         props: &[
@@ -6488,8 +6434,6 @@ pub(crate) static CLASSES: &[ClassDef] = &[
         ranges: &[],
         implicit_children: &[],
         relation: None,
-        sought_by: &["vzRsFiltAtt", "vzRsSubjFiltAtt"],
-        inverse_of: &[],
         made_by: MadeBy::User,
         support: Support::Enforced,
         props: &[
@@ -6675,8 +6619,6 @@ pub(crate) static CLASSES: &[ClassDef] = &[
         ranges: &[],
         implicit_children: &[],
         relation: None,
-        sought_by: &[],
-        inverse_of: &[],
         made_by: MadeBy::User,
         support: Support::Enforced,
         props: &[
@@ -6894,8 +6836,6 @@ pub(crate) static CLASSES: &[ClassDef] = &[
         ranges: &[],
         implicit_children: &[],
         relation: None,
-        sought_by: &[],
-        inverse_of: &[],
         made_by: MadeBy::User,
         support: Support::Enforced,
         props: &[
@@ -7118,8 +7058,6 @@ pub(crate) static CLASSES: &[ClassDef] = &[
             inverse: "vzRtFiltAtt",
             fault: "F1111",
         }),
-        sought_by: &[],
-        inverse_of: &[],
         made_by: MadeBy::User,
         support: Support::Enforced,
         props: &[
@@ -7295,7 +7233,7 @@ pub(crate) static CLASSES: &[ClassDef] = &[
                 name: "tCl",
                 kind: PropType::Text { min: 0, max: 512, chars: Chars::Any },
                 words: &[],
-                default: "vzFilter",
+                default: "",
                 configurable: false,
                 naming: false,
                 create_only: false,
@@ -7406,8 +7344,6 @@ pub(crate) static CLASSES: &[ClassDef] = &[
             inverse: "vzRtSubjFiltAtt",
             fault: "F1127",
         }),
-        sought_by: &[],
-        inverse_of: &[],
         made_by: MadeBy::User,
         support: Support::Enforced,
         props: &[
@@ -7583,7 +7519,7 @@ pub(crate) static CLASSES: &[ClassDef] = &[
                 name: "tCl",
                 kind: PropType::Text { min: 0, max: 512, chars: Chars::Any },
                 words: &[],
-                default: "vzFilter",
+                default: "",
                 configurable: false,
                 naming: false,
                 create_only: false,
@@ -7689,8 +7625,6 @@ pub(crate) static CLASSES: &[ClassDef] = &[
         ranges: &[],
         implicit_children: &[],
         relation: None,
-        sought_by: &[],
-        inverse_of: &["fvRsCons"],
         made_by: MadeBy::System,
         support: Support::Enforced,
         props: &[
@@ -7804,8 +7738,6 @@ pub(crate) static CLASSES: &[ClassDef] = &[
         ranges: &[],
         implicit_children: &[],
         relation: None,
-        sought_by: &[],
-        inverse_of: &["vzRsFiltAtt"],
         made_by: MadeBy::System,
         support: Support::Enforced,
         props: &[
@@ -7919,8 +7851,6 @@ pub(crate) static CLASSES: &[ClassDef] = &[
         ranges: &[],
         implicit_children: &[],
         relation: None,
-        sought_by: &[],
-        inverse_of: &["fvRsProv"],
         made_by: MadeBy::System,
         support: Support::Enforced,
         props: &[
@@ -8034,8 +7964,6 @@ pub(crate) static CLASSES: &[ClassDef] = &[
         ranges: &[],
         implicit_children: &[],
         relation: None,
-        sought_by: &[],
-        inverse_of: &["vzRsSubjFiltAtt"],
         made_by: MadeBy::System,
         support: Support::Enforced,
         props: &[
@@ -8149,8 +8077,6 @@ pub(crate) static CLASSES: &[ClassDef] = &[
         ranges: &[],
         implicit_children: &[],
         relation: None,
-        sought_by: &[],
-        inverse_of: &[],
         made_by: MadeBy::User,
         support: Support::Enforced,
         props: &[

@@ -33,5 +33,5 @@ pub use schema::{
     blank, child_class, class, class_of, implicit_children, initial_tree, is_known, schema,
 };
 pub use tree::Tree;
-pub use txn::{MAX_DEPTH, MAX_OBJECTS, MAX_REFUSALS, apply, apply_in, canonical, delete};
+pub use txn::{MAX_DEPTH, MAX_OBJECTS, apply, apply_in, canonical, delete};
 pub use value::{UNSPECIFIED, ValueError, ip_prefix};

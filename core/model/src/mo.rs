@@ -84,9 +84,10 @@ impl Mo {
 
     /// Whether `other` says the same, whenever and by whomever it was written.
     pub fn says_the_same_as(&self, other: &Mo) -> bool {
-        fn lasting(mo: &Mo) -> impl Iterator<Item = (&&'static str, &Arc<str>)> {
-            mo.props.iter().filter(|(name, _)| !STAMPS.contains(name))
-        }
-        self.class == other.class && self.dn == other.dn && lasting(self).eq(lasting(other))
+        let lasting = |mo: &'_ Mo| -> Vec<(&'static str, Arc<str>)> {
+            let kept = mo.props.iter().filter(|(name, _)| !STAMPS.contains(name));
+            kept.map(|(name, value)| (*name, Arc::clone(value))).collect()
+        };
+        self.class == other.class && self.dn == other.dn && lasting(self) == lasting(other)
     }
 }

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use crate::tree::DEFAULT_NAME;
-use crate::{Dn, Edit, Mo, RelationDef, Tree, blank, class, fault};
+use crate::{ClassDef, Dn, Edit, Mo, RelationDef, Tree, blank, class, fault, schema};
 
 /// The tenant whose objects every tenant sees.
 const COMMON: &str = "uni/tn-common";
@@ -45,7 +45,7 @@ pub(crate) fn settle(edit: &mut Edit) {
             relations.extend(seekers(edit.tree(), mo));
         }
         // A target that went and came back within the transaction lost its inverse objects.
-        if new.is_none() && !mo.class().inverse_of.is_empty() {
+        if new.is_none() && is_inverse(mo.class()) {
             relations.extend(sources(edit.tree(), mo));
         }
     }
@@ -65,7 +65,7 @@ pub(crate) fn settle_all(edit: &mut Edit) {
     let stale: Vec<Dn> = edit
         .tree()
         .iter()
-        .filter(|mo| !mo.class().inverse_of.is_empty() && !wanted.contains(mo.dn()))
+        .filter(|mo| is_inverse(mo.class()) && !wanted.contains(mo.dn()))
         .map(|mo| mo.dn().clone())
         .collect();
     stale.iter().for_each(|dn| edit.remove(dn));
@@ -91,7 +91,6 @@ fn settle_relation(edit: &mut Edit, dn: &Dn) {
     {
         let class = edit.tree().get(source.as_str()).map_or("", |mo| mo.class().name);
         object.set("tCl", class);
-        object.set_shared("tDn", &source.shared());
         edit.put(object);
     }
     edit.put(resolved);
@@ -106,12 +105,7 @@ fn resolved(relation: &Mo, def: &RelationDef, target: &Target) -> Mo {
     let mut mo = relation.clone();
     mo.set("tCl", def.target);
     mo.set("tRn", &target.rn);
-    match &target.dn {
-        Some(dn) => mo.set_shared("tDn", &dn.shared()),
-        None => {
-            mo.set("tDn", "");
-        }
-    }
+    mo.set("tDn", target.dn.as_ref().map_or("", Dn::as_str));
     mo.set("state", if target.dn.is_some() { "formed" } else { "missing-target" });
     mo.set("stateQual", if mo.get(def.by).is_empty() { "default-target" } else { "none" });
     mo
@@ -145,8 +139,8 @@ fn tenant(dn: &Dn) -> Option<Dn> {
 
 /// The relations that may lead to this object, or may have led there.
 fn seekers(tree: &Tree, target: &Mo) -> Vec<Dn> {
-    let is_sought = !target.class().sought_by.is_empty();
-    let Some(tenant) = target.dn().parent().filter(|_| is_sought) else { return Vec::new() };
+    let is_target = relations().any(|def| def.target == target.class().name);
+    let Some(tenant) = target.dn().parent().filter(|_| is_target) else { return Vec::new() };
     let everywhere = tenant.parent().filter(|_| tenant.as_str() == COMMON);
     let top = everywhere.unwrap_or(tenant);
     tree.pointing_at(target.class().name, target.get("name"), &top).cloned().collect()
@@ -155,6 +149,16 @@ fn seekers(tree: &Tree, target: &Mo) -> Vec<Dn> {
 /// The relations whose inverse object this is, or was.
 fn sources(tree: &Tree, inverse: &Mo) -> Vec<Dn> {
     let Ok(source) = inverse.get("tDn").parse::<Dn>() else { return Vec::new() };
-    let made_it = |mo: &&Mo| inverse.class().inverse_of.contains(&mo.class().name);
+    let made_it = |mo: &&Mo| {
+        mo.class().relation.as_ref().is_some_and(|def| def.inverse == inverse.class().name)
+    };
     tree.children(&source).filter(made_it).map(|mo| mo.dn().clone()).collect()
+}
+
+fn relations() -> impl Iterator<Item = &'static RelationDef> {
+    schema().iter().filter_map(|class| class.relation.as_ref())
+}
+
+fn is_inverse(class: &ClassDef) -> bool {
+    relations().any(|def| def.inverse == class.name)
 }

@@ -13,9 +13,6 @@ pub const MAX_DEPTH: usize = 32;
 /// How many objects one post may hold.
 pub const MAX_OBJECTS: usize = 500_000;
 
-/// How many errors one post is told. Behind these there may be more.
-pub const MAX_REFUSALS: usize = 1_000;
-
 /// Attributes that say where an object is and what to do with it; no property of any class.
 const CONTROL: [&str; 4] = ["childAction", "dn", "rn", "status"];
 
@@ -41,7 +38,7 @@ pub fn apply_in(edit: &mut Edit, at: Option<&Dn>, post: &Post) -> Result<(), Vec
     match root(at, post) {
         Ok((dn, class)) => work.object(dn, class, post, true, 0),
         Err(refusal) => {
-            refusal.into_iter().for_each(|refusal| work.refuse(refusal));
+            work.refusals.extend(refusal);
             work.shape("", post, 0);
         }
     }
@@ -234,24 +231,18 @@ impl Work<'_, '_> {
         match placed {
             Ok((dn, class)) => self.object(dn, class, post, parent_is_sound, depth),
             Err(refusals) => {
-                refusals.into_iter().for_each(|refusal| self.refuse(refusal));
+                self.refusals.extend(refusals);
                 self.shape(parent.as_str(), post, depth);
             }
-        }
-    }
-
-    fn refuse(&mut self, refusal: Refusal) {
-        if self.refusals.len() < MAX_REFUSALS {
-            self.refusals.push(refusal);
         }
     }
 
     fn within_limits(&mut self, dn: &str, depth: usize) -> bool {
         self.objects += 1;
         if depth > MAX_DEPTH {
-            self.refuse(Refusal::TooDeep { dn: dn.to_owned(), limit: MAX_DEPTH });
+            self.refusals.push(Refusal::TooDeep { dn: dn.to_owned(), limit: MAX_DEPTH });
         } else if self.objects == MAX_OBJECTS + 1 {
-            self.refuse(Refusal::TooMany { limit: MAX_OBJECTS });
+            self.refusals.push(Refusal::TooMany { limit: MAX_OBJECTS });
         }
         depth <= MAX_DEPTH && self.objects <= MAX_OBJECTS
     }
@@ -269,7 +260,7 @@ impl Work<'_, '_> {
         for child in &post.children {
             if class(&child.class).is_none() {
                 let (dn, class) = (dn.to_owned(), child.class.clone());
-                self.refuse(Refusal::UnknownClass { dn, class });
+                self.refusals.push(Refusal::UnknownClass { dn, class });
             }
             self.shape(dn, child, depth + 1);
         }
@@ -287,7 +278,7 @@ impl Work<'_, '_> {
             ["modified"] => Some(Intent::Modify),
             ["deleted"] => Some(Intent::Delete),
             _ => {
-                self.refuse(Refusal::UnknownValue {
+                self.refusals.push(Refusal::UnknownValue {
                     dn: dn.to_string(),
                     class: class.name.to_owned(),
                     prop: "status".to_owned(),
@@ -311,7 +302,7 @@ impl Work<'_, '_> {
                 }
             }
             MadeBy::User | MadeBy::System => {
-                self.refuse(Refusal::Undeletable { dn: dn.to_string() });
+                self.refusals.push(Refusal::Undeletable { dn: dn.to_string() });
             }
         }
     }
@@ -331,7 +322,7 @@ impl Work<'_, '_> {
                 None => return true,
             },
         };
-        self.refuse(refusal);
+        self.refusals.push(refusal);
         false
     }
 
@@ -353,7 +344,7 @@ impl Work<'_, '_> {
             match def.normalise(value) {
                 Ok(value) if *value == *mo.get(name) => {}
                 Ok(_) if def.naming || (def.create_only && old.is_some()) => {
-                    self.refuse(Refusal::Fixed {
+                    self.refusals.push(Refusal::Fixed {
                         dn: dn.to_string(),
                         class: class.name.to_owned(),
                         prop: name.clone(),
@@ -365,7 +356,7 @@ impl Work<'_, '_> {
                 // A bad naming value was refused when the object was placed.
                 Err(_) if def.naming => {}
                 Err(error) => {
-                    self.refuse(refused_value(dn.as_str(), class, name, error));
+                    self.refusals.push(refused_value(dn.as_str(), class, name, error));
                 }
             }
         }
@@ -383,7 +374,7 @@ impl Work<'_, '_> {
     ) -> Option<&'static PropDef> {
         let def = class.prop(name);
         if def.is_none() && !CONTROL.contains(&name) {
-            self.refuse(Refusal::UnknownAttribute {
+            self.refusals.push(Refusal::UnknownAttribute {
                 dn: dn.to_owned(),
                 class: class.name.to_owned(),
                 attribute: name.to_owned(),
@@ -416,7 +407,7 @@ impl Work<'_, '_> {
         if let (Some(first), Some(last)) = (mo.number(from), mo.number(to))
             && first > last
         {
-            self.refuse(Refusal::UpsideDown {
+            self.refusals.push(Refusal::UpsideDown {
                 dn: mo.dn().to_string(),
                 from: from.to_owned(),
                 first: mo.get(from).to_owned(),

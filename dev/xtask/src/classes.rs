@@ -154,18 +154,11 @@ fn one_class(out: &mut String, schema: &Schema, name: &str, class: &Class) -> Re
             r.to, r.by, r.inverse, r.fault
         )
     });
-    let pointing = |points: &dyn Fn(&Relation) -> bool| -> Vec<&String> {
-        let relations = schema.class.iter();
-        relations.filter(|(_, c)| c.relation.as_ref().is_some_and(points)).map(|(n, _)| n).collect()
-    };
-    let sought_by = pointing(&|relation| relation.to == name);
-    let inverse_of = pointing(&|relation| relation.inverse == name);
     writeln!(
         out,
         "ClassDef {{ name: {name:?}, label: {:?}, doc: {:?}, rn: {:?}, order: {}, \
          parents: &{parents:?}, children: &{children:?}, abstracts: &{:?}, ranges: &{:?}, \
-         implicit_children: &{:?}, relation: {relation}, sought_by: &{sought_by:?}, \
-         inverse_of: &{inverse_of:?}, made_by: MadeBy::{:?}, \
+         implicit_children: &{:?}, relation: {relation}, made_by: MadeBy::{:?}, \
          support: {support}, props: &[",
         class.label,
         class.doc,
@@ -183,18 +176,13 @@ fn one_class(out: &mut String, schema: &Schema, name: &str, class: &Class) -> Re
     Ok(())
 }
 
-/// A class's own properties and those of its mixins. A relation's target class is known from the
-/// start, so that it is the default of `tCl` and takes no room in every object.
-fn all_props(schema: &Schema, class: &Class) -> Result<BTreeMap<String, Prop>> {
+fn all_props<'a>(schema: &'a Schema, class: &'a Class) -> Result<BTreeMap<&'a str, &'a Prop>> {
     let mut props = BTreeMap::new();
     for mixin in class.mixins.iter().map(String::as_str).chain(["object"]) {
         let list = schema.mixin.get(mixin).with_context(|| format!("`{mixin}` is no mixin"))?;
-        props.extend(list.clone());
+        props.extend(list.iter().map(|(name, prop)| (name.as_str(), prop)));
     }
-    props.extend(class.props.clone());
-    if let (Some(relation), Some(target)) = (&class.relation, props.get_mut("tCl")) {
-        target.default.clone_from(&relation.to);
-    }
+    props.extend(class.props.iter().map(|(name, prop)| (name.as_str(), prop)));
     Ok(props)
 }
 

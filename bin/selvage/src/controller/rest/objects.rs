@@ -1,0 +1,110 @@
+//! The tree over REST: queries, posts and deletions.
+
+use hyper::StatusCode;
+use hyper::header::HeaderValue;
+use selvage_controller::Write;
+use selvage_model::query::{Query, QueryError, Scope, modified};
+use selvage_model::wire::json;
+use selvage_model::{Dn, canonical};
+
+use super::Api;
+use super::own::{internal, stopping};
+use super::reply::{Refusal, Reply, json_text, objects};
+use crate::controller::desk::{Ask, WriteError};
+
+/// Names the revision that a write made, or found in force if it changed nothing.
+pub const REVISION_HEADER: &str = "selvage-revision";
+
+type Parameters = Vec<(String, String)>;
+
+impl Api {
+    /// `GET /api/mo/DN.json`
+    pub(super) fn object(&self, dn: &str, parameters: &Parameters) -> Result<Reply, Refusal> {
+        let dn = parse_dn(dn)?;
+        // `tn-[x]` is `tn-x`. A name that no class has names nothing, which is no error.
+        let dn = canonical(&dn).map(|(dn, _)| dn).unwrap_or(dn);
+        self.query(Scope::Object(dn), parameters)
+    }
+
+    /// `GET /api/class/CLASS.json`
+    pub(super) fn class(
+        &self,
+        class: String,
+        below: Option<String>,
+        parameters: &Parameters,
+    ) -> Result<Reply, Refusal> {
+        let below = below.as_deref().map(parse_dn).transpose()?;
+        let below = below.map(|dn| canonical(&dn).map(|(dn, _)| dn).unwrap_or(dn));
+        self.query(Scope::Class { class, below }, parameters)
+    }
+
+    fn query(&self, scope: Scope, parameters: &Parameters) -> Result<Reply, Refusal> {
+        let pairs = parameters.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let query = Query::parse(scope, pairs).map_err(|error| refused_query(&error))?;
+        let view = self.desk.view();
+        // A large answer takes a while: other tasks of this thread move to another meanwhile.
+        let text = tokio::task::block_in_place(|| json::answer(&query.run(&view.tree)));
+        Ok(json_text(text))
+    }
+
+    /// `POST /api/mo/DN.json`
+    pub(super) async fn post(
+        &self,
+        user: String,
+        dn: Option<String>,
+        body: &[u8],
+        parameters: &Parameters,
+    ) -> Result<Reply, Refusal> {
+        let at = dn.as_deref().map(parse_dn).transpose()?;
+        let post = tokio::task::block_in_place(|| json::parse(body))
+            .map_err(|error| Refusal::bad_request(error.to_string()))?;
+        self.write(user, Write::Post { at, post }, parameters).await
+    }
+
+    /// `DELETE /api/mo/DN.json`
+    pub(super) async fn delete(
+        &self,
+        user: String,
+        dn: &str,
+        parameters: &Parameters,
+    ) -> Result<Reply, Refusal> {
+        self.write(user, Write::Delete { dn: parse_dn(dn)? }, parameters).await
+    }
+
+    async fn write(
+        &self,
+        user: String,
+        write: Write,
+        parameters: &Parameters,
+    ) -> Result<Reply, Refusal> {
+        let answer = self.desk.ask(|reply| Ask::Write { user, write, reply }).await;
+        let written = match answer.ok_or_else(stopping)? {
+            Ok(written) => written,
+            Err(WriteError::Refused(refusals)) => {
+                let mut reply = json_text(json::refusals(&refusals));
+                *reply.status_mut() = StatusCode::BAD_REQUEST;
+                return Ok(reply);
+            }
+            Err(WriteError::Store(error)) => return Err(internal(error)),
+        };
+        let shows = |(name, value): &(String, String)| name == "rsp-subtree" && value == "modified";
+        let mut reply = if parameters.iter().any(shows) {
+            json_text(json::answer(&modified(&written.changes)))
+        } else {
+            objects(&[], 0)
+        };
+        let revision = HeaderValue::from(written.revision.0);
+        reply.headers_mut().insert(REVISION_HEADER, revision);
+        Ok(reply)
+    }
+}
+
+fn parse_dn(text: &str) -> Result<Dn, Refusal> {
+    text.parse().map_err(|error: selvage_model::ParseDnError| {
+        Refusal::bad_request(format!("Invalid DN {text}: {error}"))
+    })
+}
+
+fn refused_query(error: &QueryError) -> Refusal {
+    Refusal::coded(StatusCode::BAD_REQUEST, vec![(error.code().to_string(), error.to_string())])
+}
