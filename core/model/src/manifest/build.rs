@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::node::{Key as WrittenKey, Kind, Node};
-use super::shapes::{Becomes, FILE, Key, RANGES, Shape};
+use super::shapes::{Becomes, FILE, Key, Shape};
 use super::{Diagnostic, Manifest, Span};
+use crate::suggest::nearest;
 use crate::{ClassDef, Post, PropDef, class};
 
 /// Builds the posted tree of a file.
@@ -188,7 +189,7 @@ impl Builder {
     /// Ranges that stand upside down.
     fn check_ranges(&mut self, block: &Block) {
         let Some(class) = class(&block.post.class) else { return };
-        for (first, last) in RANGES {
+        for (first, last) in class.ranges {
             let number = |name: &str| -> Option<u64> {
                 class.prop(name)?.kind.number(block.post.get(name)?)
             };
@@ -282,31 +283,4 @@ fn closest(shape: &Shape, written: &str) -> String {
 fn did_you_mean(prop: &PropDef, written: &str) -> Option<String> {
     let name = nearest(written, prop.known_words().into_iter())?;
     Some(format!("did you mean `{name}`?"))
-}
-
-/// The candidate that takes the fewest edits, if they are few enough to be a slip.
-fn nearest<'c>(written: &str, candidates: impl Iterator<Item = &'c str>) -> Option<&'c str> {
-    candidates
-        .map(|candidate| (distance(written, candidate), candidate))
-        .min()
-        .filter(|(edits, candidate)| *edits <= 1 + candidate.len() / 4)
-        .map(|(_, candidate)| candidate)
-}
-
-/// Levenshtein's distance.
-fn distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.chars().count()).collect();
-    for (i, x) in (1..).zip(a.chars()) {
-        let mut diagonal = i - 1;
-        let mut left = i;
-        let mut next = vec![i];
-        for (up, y) in row.iter().skip(1).zip(b.chars()) {
-            let cost = (diagonal + usize::from(x != y)).min(left + 1).min(up + 1);
-            diagonal = *up;
-            left = cost;
-            next.push(cost);
-        }
-        row = next;
-    }
-    row.last().copied().unwrap_or_default()
 }

@@ -55,7 +55,12 @@ impl Node {
 /// Reads one document. Only the first fault of the syntax can be told, since nothing behind it is
 /// certain.
 pub fn read(text: &str) -> Result<Node, Diagnostic> {
-    let options = serde_saphyr::options! { duplicate_keys: DuplicateKeyPolicy::PassThrough };
+    let options = serde_saphyr::options! {
+        duplicate_keys: DuplicateKeyPolicy::PassThrough,
+        // A hundred thousand repeated lines are more than anyone means by an alias, and take
+        // little time; a bomb ends here.
+        alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: 100_000 },
+    };
 
     let raw: Spanned<Raw> =
         serde_saphyr::from_str_with_options(text, options).map_err(|error| syntax(text, &error))?;

@@ -258,6 +258,3 @@ static ENTRY: Shape = Shape {
     // The data model's own defaults; an entry of the class itself matches every packet.
     defaults: &[("etherT", "ip"), ("prot", "tcp")],
 };
-
-/// Ranges whose first value must not be above the last: attribute of the first, of the last.
-pub const RANGES: &[(&str, &str)] = &[("sFromPort", "sToPort"), ("dFromPort", "dToPort")];
