@@ -127,12 +127,23 @@ impl Reader<'_> {
         (plain && !text.is_empty()).then(|| text.to_owned())
     }
 
+    /// The byte at which the character stands that follows `from` by `characters`.
+    fn byte(&self, from: usize, characters: usize) -> usize {
+        let rest = self.text.get(from..).unwrap_or_default();
+        let found = rest.char_indices().nth(characters).map(|(at, _)| from + at);
+        found.unwrap_or(self.text.len())
+    }
+
     fn span(&self, at: &Location) -> Span {
         let to_usize = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
         let span = at.span();
         let (start, len) = match (span.byte_offset(), span.byte_len()) {
             (Some(start), Some(len)) => (to_usize(start), to_usize(len)),
-            _ => (to_usize(span.offset()), to_usize(span.len())),
+            // Some errors count in characters only.
+            _ => {
+                let start = self.byte(0, to_usize(span.offset()));
+                (start, self.byte(start, to_usize(span.len())) - start)
+            }
         };
         // A block's span runs to the next token; its own first line is what a reader looks for.
         let rest = self.text.get(start..).unwrap_or_default();

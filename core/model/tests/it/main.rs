@@ -7,6 +7,7 @@
     reason = "tests say so by failing"
 )]
 
+mod manifest;
 mod property;
 mod query;
 mod relation;
