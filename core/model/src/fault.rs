@@ -2,8 +2,8 @@
 
 use crate::{Dn, Edit, Mo, RelationDef, Support, blank};
 
-/// Code of the fault that says that an object asks for something that packets do not obey yet. Not
-/// one of APIC's codes, which stay below F700000.
+/// Code of the fault that says that an object asks for something that packets do not obey yet. Ours
+/// alone, and far above the codes seen on APIC.
 pub const NOT_ENFORCED: &str = "F900001";
 
 /// How bad a fault is (APIC's words), from least to worst.
