@@ -48,15 +48,18 @@ impl Program {
     /// `repeat` times on the same buffer.
     pub fn run_on_packet(&self, packet: &[u8], ifindex: u32, repeat: i32) -> Result<Run> {
         let mut out = vec![0; packet.len() + 256];
-        let skb = types::__sk_buff { ifindex, ..Default::default() };
+        // Bytes, since the kernel refuses a context in which even padding is not zero.
+        let mut skb = [0_u8; size_of::<types::__sk_buff>()];
+        let at = std::mem::offset_of!(types::__sk_buff, ifindex);
+        skb.iter_mut().skip(at).zip(ifindex.to_ne_bytes()).for_each(|(to, from)| *to = from);
         let mut options = libbpf_sys::bpf_test_run_opts {
             sz: size_of::<libbpf_sys::bpf_test_run_opts>() as libbpf_sys::size_t,
             data_in: packet.as_ptr().cast(),
             data_size_in: len(packet)?,
             data_out: out.as_mut_ptr().cast(),
             data_size_out: len(&out)?,
-            ctx_in: std::ptr::from_ref(&skb).cast(),
-            ctx_size_in: size_of_val(&skb) as u32,
+            ctx_in: skb.as_ptr().cast(),
+            ctx_size_in: len(&skb)?,
             repeat,
             ..Default::default()
         };

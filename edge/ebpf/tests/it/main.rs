@@ -8,6 +8,8 @@
     reason = "clippy.toml allows them in tests, but takes only functions marked as tests for such"
 )]
 
+mod crafted;
+mod frame;
 mod judges;
 mod lifecycle;
 mod matrix;

@@ -84,24 +84,27 @@ pub struct Rig {
     pub workloads: BTreeMap<&'static str, Workload>,
     pub table: Table,
     pub revision: u64,
+    /// The workloads' links stay down: no packet but those that a test makes.
+    silent: bool,
 }
 
 impl Rig {
     /// `hosts` hosts with their underlay, `wanted` endpoints, and `table` applied everywhere.
     pub fn new(hosts: usize, wanted: &[Wanted], table: Table) -> Rig {
-        Rig::with(hosts, wanted, table, |_| {})
+        Rig::with(hosts, wanted, table, false, |_| {})
     }
 
     pub fn with(
         hosts: usize,
         wanted: &[Wanted],
         table: Table,
+        silent: bool,
         configure: impl Fn(&mut Config),
     ) -> Rig {
         require_root();
         let spaces: Vec<Space> = (0..hosts).map(|_| Space::new("h")).collect();
         let hosts = make_hosts(spaces, configure);
-        let mut rig = Rig { hosts, workloads: BTreeMap::new(), table, revision: 0 };
+        let mut rig = Rig { hosts, workloads: BTreeMap::new(), table, revision: 0, silent };
         for (number, wanted) in (1..).zip(wanted) {
             rig.add(number, wanted.clone());
         }
@@ -127,9 +130,11 @@ impl Rig {
         let ifindex = link.create_veth(&veth).unwrap();
         let port = Port { ifindex, name: name.clone() };
         host.space.ns.run(|| host.plane.attach_port(&port)).unwrap().unwrap();
-        sysctl::silence_ipv6(&host.space.ns, &name).unwrap();
-        link.set_up(&name).unwrap();
-        configure_workload(&space.ns, &wanted.ips, &self.table, wanted.bd);
+        if !self.silent {
+            sysctl::silence_ipv6(&host.space.ns, &name).unwrap();
+            link.set_up(&name).unwrap();
+            configure_workload(&space.ns, &wanted.ips, &self.table, wanted.bd);
+        }
         let endpoint =
             Endpoint { bd: wanted.bd, class: wanted.class, mac, ips: wanted.ips.clone() };
         let workload = Workload { space, endpoint, port, bound: true, wanted };
