@@ -53,11 +53,18 @@ static __always_inline const struct endpoint *find_by_ip(__u32 scope, const stru
 	return bpf_map_lookup_elem(&endpoints_by_ip, &key);
 }
 
-/* Whether the address is the endpoint's that is bound to this very port. */
-static __always_inline bool owns(struct __sk_buff *skb, __u32 scope, const struct address *ip)
+/* Whether the address is the endpoint's that is bound to this very port. The unspecified address
+ * is nobody's: an endpoint without addresses does not own it. */
+static __always_inline bool owns(struct __sk_buff *skb, const struct port *port,
+				 const struct packet *p, const struct address *ip)
 {
-	const struct endpoint *e = find_by_ip(scope, ip);
+	const struct endpoint *e;
 
+	if (is_unspecified(p, ip))
+		return false;
+	if (same_address(ip, &port->first_v4) || same_address(ip, &port->first_v6))
+		return true;
+	e = find_by_ip(port->scope, ip);
 	return e && e->kind == ENDPOINT_LOCAL && e->ifindex == skb->ifindex;
 }
 
@@ -91,7 +98,7 @@ static __noinline int handle_arp(struct __sk_buff *skb, struct packet *p, const 
 	 * where the address is free. Addresses here are given out, not negotiated. */
 	if (!ipv4_of(&p->src))
 		return consume(skb);
-	if (!owns(skb, port->scope, &p->src))
+	if (!owns(skb, port, p, &p->src))
 		return drop(skb, p, REASON_SPOOFED_ARP);
 	if (p->arp_operation != ARP_REQUEST || same_address(&p->src, &p->dst))
 		return consume(skb);
@@ -165,7 +172,7 @@ static __noinline int handle_nd(struct __sk_buff *skb, struct packet *p, const s
 
 	if (p->hops != ND_HOPS)
 		return drop(skb, p, REASON_MALFORMED);
-	if (!probe && !is_link_local(&p->src) && !owns(skb, port->scope, &p->src))
+	if (!probe && !is_link_local(&p->src) && !owns(skb, port, p, &p->src))
 		return drop(skb, p, REASON_SPOOFED_ARP);
 	if (p->icmp_type == ND_ROUTER_SOLICITATION)
 		return drop(skb, p, REASON_MULTICAST);
@@ -174,7 +181,7 @@ static __noinline int handle_nd(struct __sk_buff *skb, struct packet *p, const s
 	if (bpf_skb_load_bytes(skb, p->l4 + 8, &target, sizeof(target)))
 		return drop(skb, p, REASON_MALFORMED);
 	if (p->icmp_type == ND_ADVERTISEMENT) {
-		if (!is_link_local(&target) && !owns(skb, port->scope, &target))
+		if (!is_link_local(&target) && !owns(skb, port, p, &target))
 			return drop(skb, p, REASON_SPOOFED_ARP);
 		return consume(skb);
 	}

@@ -46,13 +46,14 @@
 char LICENSE[] SEC("license") = "GPL";
 
 /* Multicast is what it is whoever sends it, as long as nobody else is impersonated by it. */
-static __always_inline int check_source(struct __sk_buff *skb, const struct packet *p)
+static __always_inline int check_source(struct __sk_buff *skb, const struct port *port,
+					const struct packet *p)
 {
 	bool multicast = is_multicast(p);
 
 	if (multicast && (is_unspecified(p, &p->src) || is_link_local(&p->src)))
 		return REASON_MULTICAST;
-	if (!owns(skb, p->scope, &p->src))
+	if (!owns(skb, port, p, &p->src))
 		return REASON_SPOOFED_IP;
 	return multicast ? REASON_MULTICAST : 0;
 }
@@ -83,7 +84,7 @@ static __always_inline int switch_packet(struct __sk_buff *skb, struct packet *p
 {
 	bool routed = same_mac(p->dst_mac, port->gateway_mac);
 	const struct endpoint *to;
-	int reason = check_source(skb, p);
+	int reason = check_source(skb, port, p);
 
 	if (reason)
 		return drop(skb, p, reason);

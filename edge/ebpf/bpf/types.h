@@ -28,6 +28,10 @@ struct port {
 	__u8 gateway_mac[6];
 	__u8 routed; /* frames to gateway_mac are routed */
 	__u8 bound;
+	/* Its first address of each family: most sources are told by them, without a lookup in
+	 * endpoints_by_ip. Unspecified where there is none. */
+	struct address first_v4;
+	struct address first_v6;
 };
 
 /*

@@ -66,7 +66,7 @@ macro_rules! raw {
 
 raw! {
     address = 16,
-    port = 24,
+    port = 56,
     ip_key = 20,
     mac_key = 12,
     endpoint = 40,

@@ -103,10 +103,16 @@ pub fn places(desired: &Desired, tunnel: IpAddr) -> Places {
         let mut place = endpoint(bound, domain, kind::LOCAL);
         place.ifindex = local.ifindex;
         places.put(bound, domain, place);
-        places.ports.insert(Bytes(local.ifindex), Bytes(port(bound, domain)));
     }
     for (bd, domain) in domains.iter().filter(|(_, domain)| domain.routed) {
         places.put_gateways(*bd, domain);
+    }
+    // After all that may claim an address: a port owns what is still its own.
+    for local in desired.locals.values() {
+        let Some(bound) = &local.endpoint else { continue };
+        let Some(domain) = domains.get(&bound.bd) else { continue };
+        let port = places.port(local.ifindex, bound, domain);
+        places.ports.insert(Bytes(local.ifindex), Bytes(port));
     }
     for peer in &desired.tunnels {
         places.tunnels.insert(Bytes(address_of(*peer)), Bytes(1));
@@ -122,6 +128,28 @@ impl Places {
             self.by_ip.insert(ip_key(domain.scope, *ip), Bytes(place));
         }
         self.classes.insert((domain.scope, endpoint.class));
+    }
+
+    fn port(&self, ifindex: u32, endpoint: &Endpoint, domain: &BridgeDomain) -> types::port {
+        let owns = |ip: &&IpAddr| {
+            let place = self.by_ip.get(&ip_key(domain.scope, **ip));
+            place.is_some_and(|place| place.0.kind == kind::LOCAL && place.0.ifindex == ifindex)
+        };
+        let first = |v6| {
+            let ip = endpoint.ips.iter().filter(owns).find(|ip| ip.is_ipv6() == v6);
+            ip.map(|ip| address_of(*ip)).unwrap_or_default()
+        };
+        types::port {
+            bd: endpoint.bd.0,
+            scope: domain.scope.0,
+            class: endpoint.class.0,
+            mac: endpoint.mac.0,
+            gateway_mac: domain.mac.0,
+            routed: domain.routed.into(),
+            bound: 1,
+            first_v4: first(false),
+            first_v6: first(true),
+        }
     }
 
     fn put_gateways(&mut self, bd: BdId, domain: &BridgeDomain) {
@@ -152,18 +180,6 @@ fn endpoint(endpoint: &Endpoint, domain: &BridgeDomain, kind: u8) -> types::endp
         kind,
         routed: domain.routed.into(),
         ..types::endpoint::default()
-    }
-}
-
-fn port(endpoint: &Endpoint, domain: &BridgeDomain) -> types::port {
-    types::port {
-        bd: endpoint.bd.0,
-        scope: domain.scope.0,
-        class: endpoint.class.0,
-        mac: endpoint.mac.0,
-        gateway_mac: domain.mac.0,
-        routed: domain.routed.into(),
-        bound: 1,
     }
 }
 

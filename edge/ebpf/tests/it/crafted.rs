@@ -15,18 +15,18 @@ use crate::policy::{
     APP, DB, FRONT, GATEWAY_MAC, WEB, empty_table, ip, permit, set_pair, stateful, tcp, three_tier,
     udp,
 };
-use crate::rig::{Rig, Wanted};
+use crate::rig::{Options, Rig, Wanted};
 
-const SHOT: u32 = 2;
-const REDIRECT: u32 = 7;
+pub const SHOT: u32 = 2;
+pub const REDIRECT: u32 = 7;
 const NOBODY: Mac = Mac([2, 0, 0, 0, 0, 0x99]);
 
 /// One host, six workloads, whose links are down: no stack sends anything.
 fn rig() -> Rig {
-    Rig::with(1, &local(), three_tier(), true, |_| {})
+    Rig::with(1, &local(), three_tier(), Options::SILENT)
 }
 
-fn local() -> Vec<Wanted> {
+pub fn local() -> Vec<Wanted> {
     six_workloads().into_iter().map(|wanted| Wanted { host: 0, ..wanted }).collect()
 }
 
@@ -57,7 +57,7 @@ fn reason(rig: &mut Rig, from: &str, frame: &[u8]) -> Reason {
 }
 
 /// A frame from one workload to another: bridged within a bridge domain, else to the gateway.
-fn between(rig: &Rig, from: &str, to: &str, packet: &Packet) -> Vec<u8> {
+pub fn between(rig: &Rig, from: &str, to: &str, packet: &Packet) -> Vec<u8> {
     let (from, to) = (rig.of(from), rig.of(to));
     let v6 = packet.ether == EtherType::IPV6;
     let bridged = from.endpoint.bd == to.endpoint.bd;
@@ -88,6 +88,20 @@ fn nobody_speaks_for_another() {
     // The gateway's address is nobody's to use.
     let frame = frame::frame(app.mac, web.mac, ip("10.1.0.1"), ip("10.1.0.20"), &syn(8080));
     assert_eq!(reason(&mut rig, "web-a", &frame), Reason::SpoofedIp);
+    // Not even by an endpoint that was given it.
+    let ips = rig.of("web-b").endpoint.ips.clone();
+    rig.workloads.get_mut("web-b").unwrap().endpoint.ips = vec![ip("10.1.0.1"), ips[0], ips[1]];
+    rig.apply();
+    let frame = frame::frame(
+        app.mac,
+        rig.of("web-b").endpoint.mac,
+        ip("10.1.0.1"),
+        ip("10.1.0.20"),
+        &syn(8080),
+    );
+    assert_eq!(reason(&mut rig, "web-b", &frame), Reason::SpoofedIp);
+    let second = between(&rig, "web-b", "app-a", &Packet::tcp_syn(EtherType::IPV6, 1, 8080));
+    assert_eq!(reason(&mut rig, "web-b", &second), Reason::Contract);
 
     let broadcast = Mac([0xff; 6]);
     for (mac, sender) in [(web.mac, [10, 1, 0, 11]), (web.mac, [10, 1, 0, 1])] {
@@ -332,11 +346,14 @@ fn an_answer_needs_a_question_that_is_still_allowed() {
 
 #[test]
 fn connections_have_an_end_for_each_endpoint_and_for_all() {
-    let configure = |config: &mut selvage_ebpf::Config| {
-        config.connections_per_endpoint = 10;
-        config.sizes.connections = 64;
+    let capped = Options {
+        configure: |config| {
+            config.connections_per_endpoint = 10;
+            config.sizes.connections = 64;
+        },
+        ..Options::SILENT
     };
-    let mut rig = Rig::with(1, &local(), three_tier(), true, configure);
+    let mut rig = Rig::with(1, &local(), three_tier(), capped);
     let open = |rig: &mut Rig, from: &str, sport| {
         let frame = between(rig, from, "web-a", &Packet { sport, ..syn(80) });
         reason(rig, from, &frame)
@@ -354,8 +371,8 @@ fn connections_have_an_end_for_each_endpoint_and_for_all() {
     let swept = rig.hosts[0].plane.sweep(Duration::ZERO).unwrap();
     assert_eq!((swept.forgotten, swept.kept), (0, 1));
 
-    let few = |config: &mut selvage_ebpf::Config| config.sizes.connections = 4;
-    let mut rig = Rig::with(1, &local(), three_tier(), true, few);
+    let few = Options { configure: |config| config.sizes.connections = 4, ..Options::SILENT };
+    let mut rig = Rig::with(1, &local(), three_tier(), few);
     let results: BTreeSet<Reason> = (1..300).map(|sport| open(&mut rig, "db-a", sport)).collect();
     assert_eq!(results, BTreeSet::from([Reason::Contract, Reason::ConntrackFull]));
     assert_eq!(open(&mut rig, "db-a", 1), Reason::Contract, "a live one stays");
@@ -390,7 +407,7 @@ fn a_vrf_without_enforcement_is_one_pair() {
     let mut table = empty_table();
     let all = selvage_rules::Rule { reason: Reason::Unenforced, ..permit(1, Match::EVERYTHING) };
     set_pair(&mut table, ClassId::ANY, ClassId::ANY, 1, vec![all]);
-    let mut rig = Rig::with(1, &local(), table, true, |_| {});
+    let mut rig = Rig::with(1, &local(), table, Options::SILENT);
     let frame = between(&rig, "web-a", "db-a", &syn(22));
     assert_eq!(reason(&mut rig, "web-a", &frame), Reason::Unenforced);
     rig.table = empty_table();

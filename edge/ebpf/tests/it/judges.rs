@@ -14,7 +14,7 @@ use selvage_rules::{
 };
 
 const LIMITS: Limits = Limits { pairs: 64, rules: 256, counters: 64 };
-const SCOPES: [ScopeId; 2] = [ScopeId(7), ScopeId(8)];
+pub const SCOPES: [ScopeId; 2] = [ScopeId(7), ScopeId(8)];
 
 // Few values of each field, so that rules, pairs and packets meet often.
 fn ether() -> impl Strategy<Value = EtherType> {
@@ -95,7 +95,7 @@ fn rule() -> impl Strategy<Value = Rule> {
 
 /// Sets keep their number as long as they keep their rules, but for the odd one: the data plane
 /// must not rely on it.
-fn table() -> impl Strategy<Value = Table> {
+pub fn table() -> impl Strategy<Value = Table> {
     let sets = vec(vec(rule(), 0..6), 1..5);
     let pairs = vec((scope(), any_class(), any_class(), 0_usize..5), 0..10);
     (sets, pairs, 0_u32..3).prop_map(|(sets, pairs, first)| {
@@ -114,7 +114,7 @@ fn table() -> impl Strategy<Value = Table> {
     })
 }
 
-fn packet() -> impl Strategy<Value = Packet> {
+pub fn packet() -> impl Strategy<Value = Packet> {
     let l4 = (proto(), port(), port(), flags());
     let icmp = prop::sample::select(vec![0_u8, 3, 8, 128]);
     (ether(), l4, icmp.clone(), icmp, 0_u16..4, prop::bool::weighted(0.2)).prop_map(

@@ -11,7 +11,9 @@
 mod crafted;
 mod frame;
 mod judges;
+mod kernel;
 mod lifecycle;
 mod matrix;
+mod measure;
 mod policy;
 mod rig;

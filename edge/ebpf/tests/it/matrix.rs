@@ -7,7 +7,7 @@ use std::time::Duration;
 use selvage_rules::{Action, ClassId, EtherType, Packet, Table, TcpFlags, proto};
 
 use crate::policy::{APP, BACK, DB, FRONT, SCOPE, WEB, ip, three_tier};
-use crate::rig::{Rig, Wanted};
+use crate::rig::{Options, Rig, Wanted};
 
 const PORTS: [u16; 4] = [22, 80, 5432, 8080];
 const DATAGRAMS: u16 = 5353;
@@ -124,4 +124,18 @@ fn two_hosts_do_what_the_judge_says() {
     let rig = Rig::new(2, &six_workloads(), three_tier());
     let count = check(&rig);
     println!("two hosts: {count} probes, {count} as the judge says");
+}
+
+#[test]
+fn hosts_reach_each_other_over_ipv6_as_well() {
+    let options = Options { underlay_v6: true, ..Options::default() };
+    let rig = Rig::with(2, &six_workloads(), three_tier(), options);
+    rig.of("db-b").serve(&[5432], &[DATAGRAMS]);
+    rig.of("app-b").serve(&[8080], &[]);
+    for v6 in [false, true] {
+        assert!(probe(&rig, "app-a", "db-b", v6, Probe::Tcp(5432), LONG));
+        assert!(probe(&rig, "app-a", "db-b", v6, Probe::Udp(DATAGRAMS), LONG));
+        assert!(probe(&rig, "web-a", "app-b", v6, Probe::Tcp(8080), LONG));
+        assert!(!probe(&rig, "web-a", "db-b", v6, Probe::Tcp(5432), SHORT));
+    }
 }

@@ -84,27 +84,42 @@ pub struct Rig {
     pub workloads: BTreeMap<&'static str, Workload>,
     pub table: Table,
     pub revision: u64,
+    options: Options,
+}
+
+/// What is special about a rig.
+#[derive(Clone, Copy)]
+pub struct Options {
     /// The workloads' links stay down: no packet but those that a test makes.
-    silent: bool,
+    pub silent: bool,
+    /// Hosts reach each other over IPv6.
+    pub underlay_v6: bool,
+    /// Changes the data planes' configuration.
+    pub configure: fn(&mut Config),
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options { silent: false, underlay_v6: false, configure: |_| {} }
+    }
+}
+
+impl Options {
+    /// No stack sends anything.
+    pub const SILENT: Options = Options { silent: true, underlay_v6: false, configure: |_| {} };
 }
 
 impl Rig {
     /// `hosts` hosts with their underlay, `wanted` endpoints, and `table` applied everywhere.
     pub fn new(hosts: usize, wanted: &[Wanted], table: Table) -> Rig {
-        Rig::with(hosts, wanted, table, false, |_| {})
+        Rig::with(hosts, wanted, table, Options::default())
     }
 
-    pub fn with(
-        hosts: usize,
-        wanted: &[Wanted],
-        table: Table,
-        silent: bool,
-        configure: impl Fn(&mut Config),
-    ) -> Rig {
+    pub fn with(hosts: usize, wanted: &[Wanted], table: Table, options: Options) -> Rig {
         require_root();
         let spaces: Vec<Space> = (0..hosts).map(|_| Space::new("h")).collect();
-        let hosts = make_hosts(spaces, configure);
-        let mut rig = Rig { hosts, workloads: BTreeMap::new(), table, revision: 0, silent };
+        let hosts = make_hosts(spaces, options);
+        let mut rig = Rig { hosts, workloads: BTreeMap::new(), table, revision: 0, options };
         for (number, wanted) in (1..).zip(wanted) {
             rig.add(number, wanted.clone());
         }
@@ -130,7 +145,7 @@ impl Rig {
         let ifindex = link.create_veth(&veth).unwrap();
         let port = Port { ifindex, name: name.clone() };
         host.space.ns.run(|| host.plane.attach_port(&port)).unwrap().unwrap();
-        if !self.silent {
+        if !self.options.silent {
             sysctl::silence_ipv6(&host.space.ns, &name).unwrap();
             link.set_up(&name).unwrap();
             configure_workload(&space.ns, &wanted.ips, &self.table, wanted.bd);
@@ -204,7 +219,7 @@ impl Drop for Rig {
 }
 
 /// One bridge-less underlay: the first host's end of a veth to each other host.
-fn make_hosts(spaces: Vec<Space>, configure: impl Fn(&mut Config)) -> Vec<Host> {
+fn make_hosts(spaces: Vec<Space>, options: Options) -> Vec<Host> {
     for (number, space) in spaces.iter().enumerate().skip(1) {
         let mut first = Netlink::open_in(&spaces[0].ns).unwrap();
         let near = format!("under{number}");
@@ -214,7 +229,7 @@ fn make_hosts(spaces: Vec<Space>, configure: impl Fn(&mut Config)) -> Vec<Host> 
             peer: "under0",
             peer_mac: None,
             peer_namespace: Some(&space.ns),
-            mtu: 1500,
+            mtu: 1600,
             group: 0,
         };
         first.create_veth(&veth).unwrap();
@@ -223,31 +238,37 @@ fn make_hosts(spaces: Vec<Space>, configure: impl Fn(&mut Config)) -> Vec<Host> 
         other.set_up("under0").unwrap();
         let near = first.index_of(&near).unwrap();
         let far = other.index_of("under0").unwrap();
-        first.add_address(near, tunnel_of(0), 32).unwrap();
-        other.add_address(far, tunnel_of(number), 32).unwrap();
-        first.add_route(near, Route::on_link(tunnel_of(number), 32)).unwrap();
-        other.add_route(far, Route::on_link(tunnel_of(0), 32)).unwrap();
+        let (here, there) = (tunnel_of(0, options), tunnel_of(number, options));
+        let len = if options.underlay_v6 { 128 } else { 32 };
+        first.add_address(near, here, len).unwrap();
+        other.add_address(far, there, len).unwrap();
+        first.add_route(near, Route::on_link(there, len)).unwrap();
+        other.add_route(far, Route::on_link(here, len)).unwrap();
     }
     let make = |(number, space): (usize, Space)| {
         let mut link = Netlink::open_in(&space.ns).unwrap();
         let overlay = link.ensure_vxlan(&Vxlan { name: "svtun", port: 4789, mtu: 1450 }).unwrap();
         link.change(overlay, Change { up: Some(true), ..Change::default() }).unwrap();
         let pins = PathBuf::from(bpffs::PATH).join("selvage").join(&space.name);
-        let mut config = Config::new(pins, tunnel_of(number), Some(overlay));
+        let mut config = Config::new(pins, tunnel_of(number, options), Some(overlay));
         config.sizes.connections = 4096;
         config.sizes.endpoints = 1024;
         config.sizes.pairs = 1024;
         config.sizes.rules = 8192;
-        configure(&mut config);
+        (options.configure)(&mut config);
         let copy = config.clone();
         let plane = space.ns.run(|| Ebpf::open(copy)).unwrap().unwrap();
-        Host { space, tunnel: tunnel_of(number), plane, config }
+        Host { space, tunnel: tunnel_of(number, options), plane, config }
     };
     spaces.into_iter().enumerate().map(make).collect()
 }
 
-fn tunnel_of(host: usize) -> IpAddr {
-    IpAddr::from([192, 0, 2, u8::try_from(host + 1).unwrap()])
+fn tunnel_of(host: usize, options: Options) -> IpAddr {
+    let last = u8::try_from(host + 1).unwrap();
+    if options.underlay_v6 {
+        return IpAddr::from([0x2001, 0xdb8, 0xff, 0, 0, 0, 0, u16::from(last)]);
+    }
+    IpAddr::from([192, 0, 2, last])
 }
 
 fn configure_workload(ns: &NetNs, ips: &[IpAddr], table: &Table, bd: BdId) {
