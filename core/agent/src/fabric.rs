@@ -1,6 +1,7 @@
 //! The rest of the fabric, as the OpFlex client knows it: policy, registry, other hosts.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use selvage_opflex::client::{self, Client, ClientConfig, PeerId, Resolution};
@@ -181,28 +182,29 @@ impl Fabric {
         })
     }
 
-    /// Where the other endpoints and hosts are. What the registry has not said since the start is
-    /// taken from `before`.
+    /// Where the other endpoints and hosts are. Until the registry has named all there are, what it
+    /// has not said since the start is taken from `before`.
     pub fn elsewhere(&self, slice: &Slice, before: &Elsewhere) -> Elsewhere {
         let mut locations = BTreeMap::new();
         for (scope, vrf) in &slice.table.vrfs {
-            let known = if self.client.knows_locations(&vrf.name) {
-                self.client
-                    .locations(&vrf.name)
-                    .filter(|(_, location)| location.agent != self.host)
-                    .map(|(_, location)| (location.id(), Location::from(location)))
-                    .collect()
-            } else {
-                before.locations.get(scope).cloned().unwrap_or_default()
-            };
+            let told = self.client.locations(&vrf.name);
+            let mut known: BTreeMap<EndpointId, Location> = told
+                .filter(|(_, location)| location.agent != self.host)
+                .map(|(_, location)| (location.id(), Location::from(location)))
+                .collect();
+            if !self.client.settled_locations(&vrf.name) {
+                keep_undisputed(&mut known, before.locations.get(scope));
+            }
             locations.insert(*scope, known);
         }
-        let hosts = if self.client.knows_hosts() {
-            let others = self.client.hosts().filter(|host| host.name != self.host);
-            others.map(|host| (host.name.clone(), host.tunnel)).collect()
-        } else {
-            before.hosts.clone()
-        };
+        let others = self.client.hosts().filter(|host| host.name != self.host);
+        let mut hosts: BTreeMap<_, _> =
+            others.map(|host| (host.name.clone(), host.tunnel)).collect();
+        if !self.client.settled_hosts() {
+            for (name, tunnel) in &before.hosts {
+                hosts.entry(name.clone()).or_insert(*tunnel);
+            }
+        }
         Elsewhere { locations, hosts }
     }
 
@@ -262,4 +264,17 @@ impl From<&ext::Location> for Location {
 
 fn time(now: Now) -> Time {
     Time(now.0 / 1000)
+}
+
+/// Adds to what is known what was known before, but for endpoints whose address another has now.
+fn keep_undisputed(
+    known: &mut BTreeMap<EndpointId, Location>,
+    before: Option<&BTreeMap<EndpointId, Location>>,
+) {
+    let taken: BTreeSet<IpAddr> = known.values().flat_map(|l| l.ips.iter().copied()).collect();
+    for (id, location) in before.into_iter().flatten() {
+        if !location.ips.iter().any(|ip| taken.contains(ip)) {
+            known.entry(id.clone()).or_insert_with(|| location.clone());
+        }
+    }
 }

@@ -33,6 +33,8 @@ pub struct Controller {
     pub declared: BTreeMap<Uri, Vec<Object>>,
     pub applied: Vec<Revision>,
     pub revision: Revision,
+    /// It knows all endpoints and hosts there are.
+    pub settled: bool,
     /// Leave endpoint_declare without an answer.
     pub mute_registry: bool,
     session: Option<Session>,
@@ -49,6 +51,7 @@ impl Controller {
             declared: BTreeMap::new(),
             applied: Vec::new(),
             revision: Revision(1),
+            settled: true,
             mute_registry: false,
             session: None,
             next: 1,
@@ -125,12 +128,14 @@ impl Controller {
             }
             Call::EndpointResolve(asked) => {
                 let hosts = ext::hosts_uri();
-                Ok(Reply::Endpoint(match asked.first() {
+                let mut found: Vec<Object> = match asked.first() {
                     Some(r) if r.target.uri == hosts => {
                         self.hosts.iter().flat_map(Host::to_objects).collect()
                     }
                     _ => self.locations.iter().map(Location::location_object).collect(),
-                }))
+                };
+                found.push(ext::registry_object(self.settled));
+                Ok(Reply::Endpoint(found))
             }
             Call::StateReport(objects) => {
                 for object in &objects {

@@ -7,7 +7,7 @@ use selvage_agent::local::{Code, Stage};
 use selvage_opflex::ext;
 use selvage_rules::{EndpointId, Revision};
 
-use crate::controller::{BD_WEB, DB, WEB, bridge_domain, group, ip, remote_db};
+use crate::controller::{BD_WEB, Controller, DB, WEB, bridge_domain, group, ip, remote_db};
 use crate::world::World;
 
 #[test]
@@ -83,6 +83,32 @@ fn endpoints_of_other_hosts_come_and_go_with_their_locations() {
     let remote = &world.in_force.remotes[&EndpointId("h2/db-9".into())];
     assert_eq!(remote.tunnel, ip("198.51.100.2"));
     assert!(world.in_force.table.bridge_domains.contains_key(&remote.endpoint.bd));
+}
+
+#[test]
+fn a_controller_that_just_started_is_believed_in_what_it_says_and_not_in_what_it_leaves_out() {
+    let mut controller = Controller::shop();
+    controller.settled = false;
+    let mut world = World::with(controller, true);
+    world.attach("web-1", WEB).unwrap();
+    assert!(world.in_force.tunnels.contains(&ip("198.51.100.2")), "a host it names is known");
+    let update = world.controller.locate(remote_db("10.2.0.9"));
+    world.deliver(&update);
+    let remote = EndpointId("h2/db-9".into());
+    assert!(world.in_force.remotes.contains_key(&remote), "so is an endpoint");
+
+    // The agent and the controller start again, and the other host is not back yet.
+    world.wait(Duration::from_secs(2));
+    world.controller.locations.clear();
+    world.controller.hosts.clear();
+    world.restart();
+    world.wait(Duration::from_secs(30));
+    assert!(world.in_force.remotes.contains_key(&remote));
+    assert!(world.in_force.tunnels.contains(&ip("198.51.100.2")));
+
+    world.controller.settled = true;
+    world.wait(Duration::from_secs(30));
+    assert!(world.in_force.remotes.is_empty(), "it never came back");
 }
 
 #[test]

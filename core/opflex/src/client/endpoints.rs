@@ -26,6 +26,7 @@ impl Client {
         if self.watched.remove(&target) {
             self.watch_due.remove(&target);
             self.answered.remove(&target);
+            self.settled.remove(&target);
             for peer in self.ready_peers(Role::EndpointRegistry) {
                 self.ask(peer, &Call::EndpointUnresolve(vec![target.clone()]), Asked::Other);
             }
@@ -49,14 +50,21 @@ impl Client {
     }
 
     /// Whether a registry has said, since this agent watches it, where the endpoints of the VRF with
-    /// this DN are: an empty list means that there are none, not that nobody has said.
+    /// this DN are. A controller that just started may not have heard of all of them yet:
+    /// [`Client::settled_locations`].
     pub fn knows_locations(&self, vrf: &str) -> bool {
         self.answered.contains(&Reference::new(class::VRF, ext::vrf_uri(vrf)))
     }
 
-    /// Whether a registry has said which hosts there are.
-    pub fn knows_hosts(&self) -> bool {
-        self.answered.contains(&Reference::new(class::HOST, ext::hosts_uri()))
+    /// Whether a registry has named all endpoints of the VRF with this DN there are: one that is not
+    /// among them does not exist.
+    pub fn settled_locations(&self, vrf: &str) -> bool {
+        self.settled.contains(&Reference::new(class::VRF, ext::vrf_uri(vrf)))
+    }
+
+    /// Whether a registry has named all hosts there are.
+    pub fn settled_hosts(&self) -> bool {
+        self.settled.contains(&Reference::new(class::HOST, ext::hosts_uri()))
     }
 
     /// The endpoints of other agents in every watched VRF.
@@ -99,12 +107,16 @@ impl Client {
         let unsettled = |object: &Object| {
             &*object.subject == class::REGISTRY && object.number("settled") == Some(0)
         };
+        let first = self.answered.insert(target.clone());
         if objects.iter().any(unsettled) {
             self.watch_due.set(target.clone(), now + self.config.retry);
+            if first {
+                self.tell_of(target);
+            }
             return self.endpoint_update(Update { replace: objects, ..Update::default() });
         }
         self.watch_due.set(target.clone(), self.refresh_time(&target.uri, now));
-        let first = self.answered.insert(target.clone());
+        let first = self.settled.insert(target.clone());
         if &*target.subject == class::HOST {
             let hosts = objects.iter().filter_map(|object| Host::from_object(object).ok());
             let hosts = hosts.map(|host| (host.name.clone(), host)).collect();
@@ -127,6 +139,15 @@ impl Client {
             *held = locations;
             self.outputs.push_back(Output::Event(Event::LocationsChanged { vrf }));
         }
+    }
+
+    /// That there is an answer is news, even if it names nothing.
+    fn tell_of(&mut self, target: &Reference) {
+        let event = match target.uri.segments().nth(2) {
+            Some(vrf) => Event::LocationsChanged { vrf: vrf.into() },
+            None => Event::HostsChanged,
+        };
+        self.outputs.push_back(Output::Event(event));
     }
 
     pub(super) fn endpoint_update(&mut self, update: Update) {

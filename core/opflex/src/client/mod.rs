@@ -229,6 +229,8 @@ pub struct Client {
     watched: BTreeSet<Reference>,
     /// What is watched and a registry has answered for.
     answered: BTreeSet<Reference>,
+    /// What is watched and a registry has named all of.
+    settled: BTreeSet<Reference>,
     watch_due: Schedule<Reference>,
     locations: BTreeMap<Arc<str>, BTreeMap<Uri, Location>>,
     hosts: BTreeMap<Arc<str>, Host>,
@@ -257,6 +259,7 @@ impl Client {
             withdrawn: BTreeSet::new(),
             watched: BTreeSet::new(),
             answered: BTreeSet::new(),
+            settled: BTreeSet::new(),
             watch_due: Schedule::new(),
             locations: BTreeMap::new(),
             hosts: BTreeMap::new(),

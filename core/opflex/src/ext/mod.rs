@@ -141,10 +141,12 @@ pub fn host_uri(name: &str) -> Uri {
     hosts_uri().join(name)
 }
 
-/// The object that ends an answer of the endpoint registry. While its `settled` is 0 the controller
+/// The object that ends an answer of the endpoint registry. While it is not `settled` the controller
 /// has just started and agents are still coming back: what the answer does not name may exist.
-pub fn registry_uri() -> Uri {
-    universe().join(class::REGISTRY)
+pub fn registry_object(settled: bool) -> Object {
+    Object::new(class::REGISTRY, universe().join(class::REGISTRY))
+        .with("settled", settled)
+        .below(class::UNIVERSE, universe())
 }
 
 /// The object that ends every update of commit `revision`.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::registry::{Changed, Entry};
-use super::{Agent, ConnId, Event, MAX_LEASES, Output, Server, registry_object};
+use super::{Agent, ConnId, Event, MAX_LEASES, Output, Server};
 use crate::ext::{self, Host, class};
 use crate::message::{Call, Declare, Outcome, Refusal, Reply, Resolve, Update};
 use crate::mo::{Object, Reference};
@@ -76,7 +76,7 @@ impl Server {
             }
         }
         if agent.selvage {
-            objects.push(registry_object(now >= self.started + self.config.grace));
+            objects.push(ext::registry_object(now >= self.started + self.config.grace));
         }
         Ok(Reply::Endpoint(objects))
     }

@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use selvage_rules::Revision;
 
-use crate::ext::{self, Applied, Host, Location, class};
+use crate::ext::{Applied, Host, Location, class};
 use crate::message::{
     Call, Id, Identity, IdentityReply, Listed, Outcome, Refusal, Reply, Role, feature_data,
 };
@@ -425,11 +425,4 @@ impl Server {
             }
         }
     }
-}
-
-/// The object that says whether the registry knows all there is to know.
-fn registry_object(settled: bool) -> Object {
-    Object::new(class::REGISTRY, ext::registry_uri())
-        .with("settled", settled)
-        .below(class::UNIVERSE, ext::universe())
 }
