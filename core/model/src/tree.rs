@@ -1,21 +1,23 @@
 //! The tree itself, as readers see it. Writing goes through a transaction.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::Arc;
+
+use imbl::{OrdMap, OrdSet};
 
 use crate::{Dn, Mo};
 
 /// The name a relation with an empty one resolves to.
 pub(crate) const DEFAULT_NAME: &str = "default";
 
-/// All managed objects, by name and by class. Clones share objects.
+/// All managed objects, by name and by class. A clone shares everything with the original, costs
+/// nothing, and stays as it is when the original changes: the maps are persistent.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Tree {
-    objects: BTreeMap<Dn, Arc<Mo>>,
-    by_class: BTreeMap<&'static str, BTreeSet<Dn>>,
+    objects: OrdMap<Dn, Arc<Mo>>,
+    by_class: OrdMap<&'static str, OrdSet<Dn>>,
     /// Relation objects by target class and the name they give.
-    by_target: BTreeMap<&'static str, BTreeMap<Arc<str>, BTreeSet<Dn>>>,
+    by_target: OrdMap<&'static str, OrdMap<Arc<str>, OrdSet<Dn>>>,
 }
 
 impl Tree {
@@ -38,7 +40,7 @@ impl Tree {
     pub fn descendants<'a>(&'a self, dn: &Dn) -> impl Iterator<Item = &'a Mo> + use<'a> {
         let (from, to) = below(dn.as_str());
         self.objects
-            .range::<str, _>((Bound::Included(from.as_str()), Bound::Excluded(to.as_str())))
+            .range::<_, str>((Bound::Included(from.as_str()), Bound::Excluded(to.as_str())))
             .map(|(_, mo)| &**mo)
     }
 
@@ -49,7 +51,7 @@ impl Tree {
         std::iter::from_fn(move || {
             loop {
                 let bounds = (Bound::Included(from.as_str()), Bound::Excluded(to.as_str()));
-                let (found, mo) = self.objects.range::<str, _>(bounds).next()?;
+                let (found, mo) = self.objects.range::<_, str>(bounds).next()?;
                 let child = parent.child_toward(found)?;
                 // `BD-a-b` sorts between `BD-a` and `BD-a/x`: a child is followed at once by
                 // whatever sorts next, and what is below it is stepped over when it comes up.
@@ -83,7 +85,7 @@ impl Tree {
         let (from, to) = (top.clone(), below(top.as_str()).1);
         named
             .map(|dns| {
-                dns.range::<str, _>((Bound::Included(from.as_str()), Bound::Excluded(to.as_str())))
+                dns.range::<_, str>((Bound::Included(from.as_str()), Bound::Excluded(to.as_str())))
             })
             .into_iter()
             .flatten()
