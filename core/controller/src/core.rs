@@ -364,8 +364,8 @@ fn derive(
     wall_ms: u64,
 ) -> Derived {
     let compiled = compile(&tree, &mut numbers);
+    overlay::show_numbers(&mut tree, &compiled, &numbers);
     let mut edit = Edit::new(&mut tree, stamp(wall_ms));
-    overlay::show_numbers(&mut edit, &compiled, &numbers);
     let faults = overlay::show_problems(&mut edit, &compiled.problems, faults);
     edit.commit();
     let rendered = Rendered::new(render::objects(&compiled.table));

@@ -3,34 +3,37 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use selvage_model::fault::{self, Fault};
-use selvage_model::{Dn, Edit, Mo};
+use selvage_model::{Dn, Edit, Mo, Tree};
 use selvage_policy::{Compiled, Numbers, Problem, Severity};
 
 /// A fault of ours: the object it is about, and its code.
 pub type FaultKey = (Dn, &'static str);
 
-/// Shows in each VRF, bridge domain and group the numbers it has.
-pub fn show_numbers(edit: &mut Edit, compiled: &Compiled, numbers: &Numbers) {
+/// Shows in each VRF, bridge domain and group the numbers it has. Nobody configured them, so the
+/// objects keep the time of their last change.
+pub fn show_numbers(tree: &mut Tree, compiled: &Compiled, numbers: &Numbers) {
     let mut differing = Vec::new();
-    for mo in edit.tree().of_class("fvCtx") {
+    for mo in tree.of_class("fvCtx") {
         let scope = numbers.scope_of(&mo.dn().shared());
         let scope = shown(scope.filter(|_| compiled.intent.vrfs.contains_key(mo.dn())), "0");
         differing.extend(with(mo, &[("scope", &scope), ("seg", &scope)]));
     }
-    for mo in edit.tree().of_class("fvBD") {
+    for mo in tree.of_class("fvBD") {
         let bd = compiled.intent.bridge_domains.get(mo.dn());
         let seg = bd.and_then(|_| numbers.bridge_domain_of(&mo.dn().shared()));
         let scope = bd.and_then(|bd| numbers.scope_of(&bd.vrf.shared()));
         differing.extend(with(mo, &[("seg", &shown(seg, "0")), ("scope", &shown(scope, "0"))]));
     }
-    for mo in edit.tree().of_class("fvAEPg") {
+    for mo in tree.of_class("fvAEPg") {
         let key = compiled.groups.get(mo.dn());
         let tag = shown(key.map(|key| key.class), "any");
         let scope = shown(key.map(|key| key.scope), "0");
         let state = if key.is_some() { "applied" } else { "not-applied" };
         differing.extend(with(mo, &[("pcTag", &tag), ("scope", &scope), ("configSt", state)]));
     }
-    differing.into_iter().for_each(|mo| edit.put(mo));
+    for mo in differing {
+        tree.insert(mo);
+    }
 }
 
 fn shown(number: Option<impl ToString>, none: &str) -> String {

@@ -31,3 +31,37 @@ fn bind(address: SocketAddr) -> Result<TcpListener> {
     listener.set_nonblocking(true)?;
     Ok(listener)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Needs root, for a namespace of its own.
+    #[test]
+    fn a_listener_stays_in_the_namespace_it_was_made_in() {
+        let (tell, told) = std::sync::mpsc::channel();
+        let (release, released) = std::sync::mpsc::channel::<()>();
+        let holder = std::thread::spawn(move || {
+            nix::sched::unshare(CloneFlags::CLONE_NEWNET).expect("this test needs root");
+            tell.send(format!("/proc/self/task/{}/ns/net", nix::unistd::gettid())).unwrap();
+            let _ = released.recv();
+        });
+        let netns = told.recv().unwrap();
+        let inside = listen("127.0.0.1:0".parse().unwrap(), Some(Path::new(&netns))).unwrap();
+        let address = inside.local_addr().unwrap();
+        // The same port is free out here, where nobody answers on it.
+        listen(address, None).unwrap();
+        assert!(std::net::TcpStream::connect(address).is_err());
+        drop(release);
+        holder.join().unwrap();
+    }
+
+    #[test]
+    fn a_namespace_that_is_none_is_named() {
+        let any = "127.0.0.1:0".parse().unwrap();
+        for path in ["/nowhere/ns", "/dev/null"] {
+            let error = format!("{:#}", listen(any, Some(Path::new(path))).unwrap_err());
+            assert!(error.contains(path), "{error}");
+        }
+    }
+}

@@ -1,6 +1,7 @@
 //! The REST API: HTTP/1.1 over TLS, the APIC's paths, and a few of our own under `/selvage/v1`.
 
 mod body;
+mod lenient;
 mod login;
 mod objects;
 mod own;
@@ -20,6 +21,7 @@ use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 
 use self::body::Budget;
+use self::lenient::Lenient;
 pub use self::login::Door;
 use self::reply::{Refusal, Reply};
 use self::route::Route;
@@ -81,7 +83,7 @@ async fn converse(stream: TcpStream, remote: SocketAddr, tls: &TlsAcceptor, api:
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_PATIENCE)
         .max_buf_size(MAX_HEAD)
-        .serve_connection(TokioIo::new(stream), service)
+        .serve_connection(TokioIo::new(Lenient::new(stream)), service)
         .await;
     if let Err(error) = served {
         tracing::debug!(%remote, %error, "the connection ended");

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use super::fixture::{Controller, command, equipped_dir, run_to_end};
+use super::fixture::{Controller, command, command_on, equipped_dir, run_to_end};
 
 /// Exit code and last words of a controller that cannot start.
 fn refusal(command: std::process::Command) -> (Option<i32>, String) {
@@ -50,12 +50,12 @@ fn a_second_controller_on_the_same_files_is_refused() {
 #[test]
 fn a_port_in_use_is_named() {
     let first = Controller::start();
-    for flag in ["--listen", "--opflex-listen"] {
+    let taken = first.opflex().to_string();
+    for (flag, rest, opflex) in
+        [("--listen", taken.as_str(), "127.0.0.1:0"), ("--opflex-listen", "127.0.0.1:0", &taken)]
+    {
         let dir = equipped_dir();
-        let mut second = command(dir.path());
-        let taken = first.opflex().to_string();
-        second.args([flag, &taken]);
-        let (code, words) = refusal(second);
+        let (code, words) = refusal(command_on(dir.path(), rest, opflex));
         assert_eq!(code, Some(1), "{words}");
         assert!(words.contains(&taken) && words.contains(flag), "{words}");
     }

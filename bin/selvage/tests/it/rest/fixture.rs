@@ -108,8 +108,13 @@ impl Drop for Controller {
     }
 }
 
-/// The command that starts a controller on the files in `dir`.
+/// The command that starts a controller on the files in `dir`, and free ports.
 pub fn command(dir: &Path) -> Command {
+    command_on(dir, "127.0.0.1:0", "127.0.0.1:0")
+}
+
+/// The command that starts a controller on the files in `dir`, and these addresses.
+pub fn command_on(dir: &Path, rest: &str, opflex: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_selvage"));
     command
         .arg("controller")
@@ -117,7 +122,7 @@ pub fn command(dir: &Path) -> Command {
         .arg(dir.join("state"))
         .arg("--run-dir")
         .arg(dir.join("run"))
-        .args(["--listen", "127.0.0.1:0", "--opflex-listen", "127.0.0.1:0"])
+        .args(["--listen", rest, "--opflex-listen", opflex])
         .env_remove("RUST_LOG")
         .stdin(Stdio::null())
         .stdout(Stdio::null());
