@@ -55,8 +55,14 @@ const volatile __u32 events_per_second = 1000; /* per CPU and reason */
 const volatile __u8 tunnel_is_v6 = 0;
 const volatile struct address tunnel_local = {};
 
-/* Never written: it makes BTF keep the structures that no map names. */
+/* Never written: it makes BTF keep what no map names. */
 struct event event_layout;
 struct sweep sweep_layout;
+enum what_shift what_shift_layout;
+enum what_bit what_bit_layout;
+enum wildcard_shift wildcard_shift_layout;
+enum rule_flag rule_flag_layout;
+enum endpoint_kind endpoint_kind_layout;
+enum direction direction_layout;
 
 #endif

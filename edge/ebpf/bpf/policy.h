@@ -87,11 +87,11 @@ static __noinline int judge(const struct question *q, struct verdict *v)
 	v->reason = REASON_NO_CONTRACT;
 	v->flags = 0;
 	look_up(&scan, q->src, q->dst);
-	if (q->word & WILDCARD_DST)
+	if (q->word >> WILDCARD_DST & 1)
 		look_up(&scan, q->src, CLASS_ANY);
-	if (q->word & WILDCARD_SRC)
+	if (q->word >> WILDCARD_SRC & 1)
 		look_up(&scan, CLASS_ANY, q->dst);
-	if (q->word & WILDCARD_BOTH)
+	if (q->word >> WILDCARD_BOTH & 1)
 		look_up(&scan, CLASS_ANY, CLASS_ANY);
 	return 0;
 }

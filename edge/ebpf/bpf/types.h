@@ -121,11 +121,13 @@ struct pair {
  *
  * For ARP the icmp bits hold the operation; is_icmp tells the two apart.
  */
-#define WHAT_ETHER 48
-#define WHAT_PROTO 40
-#define WHAT_TCP_FLAGS 32
-#define WHAT_ICMP_TYPE 24
-#define WHAT_ICMP_CODE 16
+enum what_shift {
+	WHAT_ICMP_CODE = 16,
+	WHAT_ICMP_TYPE = 24,
+	WHAT_TCP_FLAGS = 32,
+	WHAT_PROTO = 40,
+	WHAT_ETHER = 48,
+};
 
 enum what_bit {
 	IS_IP = 1,
@@ -164,12 +166,14 @@ struct rule {
  * state: one entry, mapped by user space, which stores `word` in one instruction. A packet reads
  * it once and is judged by that generation to the end.
  */
-#define WILDCARD_DST (1ULL << 32)  /* some pair is (source, any) */
-#define WILDCARD_SRC (1ULL << 33)  /* some pair is (any, destination) */
-#define WILDCARD_BOTH (1ULL << 34) /* some pair is (any, any) */
+enum wildcard_shift {
+	WILDCARD_DST = 32,  /* some pair is (source, any) */
+	WILDCARD_SRC = 33,  /* some pair is (any, destination) */
+	WILDCARD_BOTH = 34, /* some pair is (any, any) */
+};
 
 struct state {
-	__u64 word; /* low half: generation; above it WILDCARD_* */
+	__u64 word; /* low half: generation; above it, bits of wildcard_shift */
 	__u64 revision;
 	__u32 overlay; /* ifindex of the vxlan device; 0 is none */
 	__u32 applied; /* nonzero once anything was; tells revision 0 from nothing */

@@ -10,15 +10,16 @@ use selvage_rules::{Action, ClassId, Packet, PairKey, Reason, RuleId, ScopeId, V
 use crate::layout::{Bytes, types};
 use crate::lower::{flag, pair_check, pair_key, what_of};
 
-/// Bits of the state word above the generation: some pair of the host has `any` there. As in
-/// `bpf/types.h`.
+/// Bits of the state word above the generation: some pair of the host has `any` there.
 pub mod wildcard {
+    use crate::layout::types::wildcard_shift;
+
     /// Some pair is (source, any).
-    pub const DST: u64 = 1 << 32;
+    pub const DST: u64 = 1 << wildcard_shift::WILDCARD_DST.0;
     /// Some pair is (any, destination).
-    pub const SRC: u64 = 1 << 33;
+    pub const SRC: u64 = 1 << wildcard_shift::WILDCARD_SRC.0;
     /// Some pair is (any, any).
-    pub const BOTH: u64 = 1 << 34;
+    pub const BOTH: u64 = 1 << wildcard_shift::WILDCARD_BOTH.0;
 }
 
 /// The policy maps as they are in the kernel.

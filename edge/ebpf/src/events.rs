@@ -120,9 +120,9 @@ fn dropped(event: &types::event) -> Option<Dropped> {
         at_ns: event.time,
         reason,
         rule: Some(RuleId(event.rule)).filter(|rule| rule.0 != 0),
-        direction: match event.direction {
-            2 => Direction::ToEndpoint,
-            3 => Direction::FromTunnel,
+        direction: match types::direction(event.direction.into()) {
+            types::direction::TO_ENDPOINT => Direction::ToEndpoint,
+            types::direction::FROM_OVERLAY => Direction::FromTunnel,
             _ => Direction::FromEndpoint,
         },
         ifindex: event.ifindex,

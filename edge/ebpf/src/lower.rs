@@ -13,42 +13,48 @@ use selvage_rules::{
 
 use crate::layout::{Bytes, address_of, types};
 
-/// Positions in [`types::rule`]'s `value` and `mask`, and the bits below them; as in `bpf/types.h`,
-/// where the layout is drawn. The packet test would tell if the two differed.
+/// Positions in [`types::rule`]'s `value` and `mask`, and the bits below them. `bpf/types.h` draws
+/// the layout.
 mod what {
-    pub const ETHER: u32 = 48;
-    pub const PROTO: u32 = 40;
-    pub const TCP_FLAGS: u32 = 32;
-    pub const ICMP_TYPE: u32 = 24;
-    pub const ICMP_CODE: u32 = 16;
-    pub const IS_IP: u64 = 1;
-    pub const HAS_PORTS: u64 = 2;
-    pub const IS_TCP: u64 = 4;
-    pub const IS_ESTABLISHED: u64 = 8;
-    pub const IS_ICMP: u64 = 16;
-    pub const IS_LATER_FRAGMENT: u64 = 32;
+    use crate::layout::types::{what_bit, what_shift};
+
+    pub const ETHER: u32 = what_shift::WHAT_ETHER.0;
+    pub const PROTO: u32 = what_shift::WHAT_PROTO.0;
+    pub const TCP_FLAGS: u32 = what_shift::WHAT_TCP_FLAGS.0;
+    pub const ICMP_TYPE: u32 = what_shift::WHAT_ICMP_TYPE.0;
+    pub const ICMP_CODE: u32 = what_shift::WHAT_ICMP_CODE.0;
+    pub const IS_IP: u64 = what_bit::IS_IP.0 as u64;
+    pub const HAS_PORTS: u64 = what_bit::HAS_PORTS.0 as u64;
+    pub const IS_TCP: u64 = what_bit::IS_TCP.0 as u64;
+    pub const IS_ESTABLISHED: u64 = what_bit::IS_ESTABLISHED.0 as u64;
+    pub const IS_ICMP: u64 = what_bit::IS_ICMP.0 as u64;
+    pub const IS_LATER_FRAGMENT: u64 = what_bit::IS_LATER_FRAGMENT.0 as u64;
 }
 
 /// Bits of [`types::rule`]'s `flags`.
 pub mod flag {
+    use crate::layout::types::rule_flag;
+
     /// It permits.
-    pub const PERMIT: u8 = 1;
+    pub const PERMIT: u8 = rule_flag::RULE_PERMIT.0 as u8;
     /// Replies pass by the connection.
-    pub const STATEFUL: u8 = 2;
+    pub const STATEFUL: u8 = rule_flag::RULE_STATEFUL.0 as u8;
     /// Packets it decides are logged.
-    pub const LOG: u8 = 4;
+    pub const LOG: u8 = rule_flag::RULE_LOG.0 as u8;
     /// A rule of its run looks at what differs between packets of one connection.
-    pub const VOLATILE: u8 = 8;
+    pub const VOLATILE: u8 = rule_flag::RULE_VOLATILE.0 as u8;
 }
 
 /// Values of [`types::endpoint`]'s `kind`.
 pub mod kind {
+    use crate::layout::types::endpoint_kind;
+
     /// On this host.
-    pub const LOCAL: u8 = 1;
+    pub const LOCAL: u8 = endpoint_kind::ENDPOINT_LOCAL.0 as u8;
     /// On another.
-    pub const REMOTE: u8 = 2;
+    pub const REMOTE: u8 = endpoint_kind::ENDPOINT_REMOTE.0 as u8;
     /// A gateway address of a bridge domain.
-    pub const GATEWAY: u8 = 3;
+    pub const GATEWAY: u8 = endpoint_kind::ENDPOINT_GATEWAY.0 as u8;
 }
 
 /// Where everything is: the tables that have no generations.

@@ -1,7 +1,7 @@
 //! How long the program takes, by BPF_PROG_TEST_RUN. Printed, not asserted, but for an order of
 //! magnitude: machines are noisy. `cargo test -p selvage-ebpf measure -- --nocapture`.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use selvage_agent::datapath::Datapath;
 use selvage_ebpf::Program;
@@ -26,6 +26,23 @@ fn hot(program: &Program, frame: &[u8], ifindex: u32) -> u32 {
         run.nanoseconds
     };
     median((0..ROUNDS).map(|_| once()).collect())
+}
+
+/// How long it takes to open the plane over its pins, and to swap one rule set of one pair.
+fn measure_control(rig: &mut Rig) -> Vec<String> {
+    let start = Instant::now();
+    rig.restart(0);
+    let open = start.elapsed();
+    let micros = |round: u32| {
+        let id = 1000 + round;
+        set_pair(&mut rig.table, WEB, APP, id, vec![stateful(id, tcp(80)), permit(2, tcp(8080))]);
+        let desired = rig.desired(0);
+        let start = Instant::now();
+        rig.hosts[0].plane.apply(&desired).unwrap();
+        u32::try_from(start.elapsed().as_micros()).unwrap()
+    };
+    let apply = median((0..101).map(micros).collect());
+    vec![format!("open over pins: {open:?}"), format!("apply of one changed pair: {apply} us")]
 }
 
 #[test]
@@ -80,6 +97,7 @@ fn measure() {
     let program = &rig.hosts[0].plane.programs().from_endpoint;
     let nanoseconds = namespace.run(|| hot(program, &frame, web)).unwrap();
     lines.push(format!("IPv4 stateless, four lookups, 13 rules: {nanoseconds} ns"));
+    lines.extend(measure_control(&mut rig));
     assert!(nanoseconds < 20_000, "slower by orders of magnitude: {lines:?}");
     println!("{}", lines.join("\n"));
 }
