@@ -8,7 +8,7 @@
 //! `prepare` changes nothing, so a request that is refused, or that the disk did not take, leaves no
 //! trace. A commit is compiled as a whole; what is sent is only what it changed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use selvage_model::{
@@ -270,9 +270,13 @@ impl Core {
         self.server.locations().count()
     }
 
-    /// How many of them each host has, for [`crate::status`].
-    pub(crate) fn endpoints_of(&self, host: &str) -> usize {
-        self.server.locations().filter(|location| &*location.agent == host).count()
+    /// How many of them each host has.
+    pub(crate) fn endpoints_by_host(&self) -> BTreeMap<&str, usize> {
+        let mut counts = BTreeMap::new();
+        for location in self.server.locations() {
+            *counts.entry(&*location.agent).or_default() += 1;
+        }
+        counts
     }
 
     /// The tree and its policy, for readers.

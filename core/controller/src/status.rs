@@ -77,6 +77,7 @@ impl Core {
         for fault in view.tree.of_class("faultInst") {
             *faults.entry(fault.get("severity").to_owned()).or_default() += 1;
         }
+        let endpoints = self.endpoints_by_host();
         let hosts = fabric.hosts().map(|(name, host)| HostStatus {
             name: name.clone(),
             online: host.online,
@@ -87,7 +88,7 @@ impl Core {
             pending: host.pending,
             took_ms: host.took.map(millis),
             last_seen_ms: millis(now.since(host.last_seen)),
-            endpoints: self.endpoints_of(name),
+            endpoints: endpoints.get(&**name).copied().unwrap_or_default(),
         });
         Status {
             progress: fabric.progress(current),

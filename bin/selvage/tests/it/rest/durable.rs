@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use super::fixture::{Controller, eventually};
+use super::fixture::{Controller, command, equipped_dir, eventually};
 
 fn tenant(name: &str) -> String {
     format!(
@@ -88,4 +88,48 @@ fn a_kill_under_load_loses_no_acknowledged_post() {
     let log = client.get("/selvage/v1/log?limit=10000").json();
     let revisions = log["log"].as_array().unwrap().len();
     assert!(revisions >= expected.len() && revisions <= expected.len() + 3 * WRITERS);
+}
+
+/// The disk is full: here, a file may not grow beyond 4 MiB.
+#[test]
+fn a_full_disk_is_an_error_to_the_client_and_nothing_else() {
+    let dir = equipped_dir();
+    let plain = command(dir.path());
+    let mut limited = std::process::Command::new("sh");
+    // Without the signal, a write beyond the limit is an error like any other.
+    limited.args(["-c", "trap '' XFSZ; ulimit -f 8192; exec \"$@\"", "sh"]);
+    limited.arg(plain.get_program()).args(plain.get_args());
+    let controller = Controller::spawn(limited, dir);
+    let client = controller.admin();
+    let large = |name: usize| {
+        let entry = |n: usize| {
+            let text = "x".repeat(100);
+            format!(r#"{{"fvBD":{{"attributes":{{"name":"b{n}","descr":"{text}"}}}}}}"#)
+        };
+        let children: Vec<String> = (0..2_000).map(entry).collect();
+        let children = children.join(",");
+        format!(r#"{{"fvTenant":{{"attributes":{{"name":"t{name}"}},"children":[{children}]}}}}"#)
+    };
+    let mut stored = 0;
+    let refused = loop {
+        let answer = client.post("/api/mo/uni.json", &large(stored));
+        if answer.status != 200 {
+            break answer;
+        }
+        stored += 1;
+        assert!(stored < 50, "the limit does not hold");
+    };
+    assert!(stored > 0, "nothing was ever stored: {refused:?}");
+    assert_eq!(refused.error(), (500, "500".into()), "{refused:?}");
+    assert!(refused.body.contains("policy.redb"), "{refused:?}");
+    let tenants = |client: &super::client::Client| client.get("/api/class/fvTenant.json").total();
+    assert_eq!(tenants(&client), 3 + stored);
+    let revision = client.get("/selvage/v1/revision").json()["revision"].as_u64().unwrap();
+    assert_eq!(revision, stored as u64);
+    // Once there is room again, all is as it was, and work goes on.
+    let again = Controller::start_in(controller.kill());
+    let client = again.admin();
+    assert_eq!(tenants(&client), 3 + stored);
+    assert_eq!(client.post("/api/mo/uni.json", &large(stored)).status, 200);
+    assert_eq!(tenants(&client), 4 + stored);
 }

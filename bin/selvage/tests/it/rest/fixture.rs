@@ -31,8 +31,13 @@ impl Controller {
 
     /// Starts one on what an earlier one left.
     pub fn start_in(dir: TempDir) -> Controller {
+        Controller::spawn(command(dir.path()), dir)
+    }
+
+    /// Starts one by this command, which works on `dir`.
+    pub fn spawn(mut command: Command, dir: TempDir) -> Controller {
         let run_dir = dir.path().join("run");
-        let mut child = command(dir.path()).stderr(log(dir.path())).spawn().unwrap();
+        let mut child = command.stderr(log(dir.path())).spawn().unwrap();
         let beacon = run_dir.join("controller.json");
         let ready = eventually(|| {
             assert!(child.try_wait().unwrap().is_none(), "it ended:\n{}", read_log(dir.path()));
