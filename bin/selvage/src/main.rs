@@ -34,12 +34,22 @@ enum Verb {
     /// Stop a lab and remove everything it made
     Down(lab::DownArgs),
     /// Start a command in a sandbox, as an endpoint of a group
-    Run(run::Args),
+    Run(Box<run::Args>),
+    /// Run another command in a workload's sandbox
+    Exec(run::ExecArgs),
+    /// List the workloads of this machine
+    Ps(run::PsArgs),
+    /// End workloads, and leave nothing of them
+    Stop(run::StopArgs),
     #[command(flatten)]
     Client(client::Verb),
 }
 
 fn main() -> std::process::ExitCode {
+    // Before there are threads: a sandbox is made by forking.
+    if let Some(code) = run::monitored() {
+        return code;
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return exit::usage(&error),
@@ -49,7 +59,10 @@ fn main() -> std::process::ExitCode {
         Verb::Agent(args) => agent::run(args),
         Verb::Up(args) => lab::run(args),
         Verb::Down(args) => lab::down(args),
-        Verb::Run(args) => run::run(args),
+        Verb::Run(args) => run::run(*args),
+        Verb::Exec(args) => run::exec(args),
+        Verb::Ps(args) => run::ps(args),
+        Verb::Stop(args) => run::stop(args),
         Verb::Client(verb) => client::run(verb),
     };
     exit::report(result)

@@ -6,7 +6,7 @@
 mod apply;
 mod drops;
 mod get;
-mod output;
+pub mod output;
 mod picture;
 mod rest;
 mod sockets;
@@ -17,6 +17,7 @@ use clap::Subcommand;
 
 use crate::exit::Failure;
 
+pub use output::Format;
 pub use sockets::Agents;
 
 /// A verb that asks a running controller or agent.

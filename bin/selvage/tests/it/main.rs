@@ -9,3 +9,4 @@
 )]
 
 mod rest;
+mod run;

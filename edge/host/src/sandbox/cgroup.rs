@@ -156,6 +156,10 @@ impl Cgroup {
         limits: &Limits,
         root: &Path,
     ) -> Result<Cgroup, SandboxError> {
+        if name.is_empty() || name.starts_with('.') || name.contains('/') {
+            let doing = format!("making control groups called `{name}`");
+            return Err(SandboxError::Step { doing, why: "that is no name for one".to_owned() });
+        }
         let mut settings = Settings::of(limits, root)?;
         if let Some(lacking) =
             settings.wanted.iter().find(|(controller, _)| hierarchies.place(*controller).is_none())

@@ -109,6 +109,7 @@ fn become_user(spec: &Spec) -> Result<(), SandboxError> {
     setresuid(user, user, user).setup(doing)?;
     capabilities::reduce().setup("reducing capabilities")?;
     set_no_new_privs().setup("forbidding new privileges")?;
+    sys::leave_keyring().setup("leaving the caller's keyring")?;
     chdir(&spec.folder).setup(|| format!("entering `{}`", spec.folder.display()))
 }
 

@@ -50,7 +50,6 @@ pub fn join(entry: Entry) -> Result<i32, SandboxError> {
     for namespace in &resources {
         setns(namespace, CloneFlags::empty()).setup("entering the sandbox")?;
     }
-    // As a file name, so that it can be looked for below the sandbox's root.
     let spec = Spec {
         name: String::new(),
         command: entry.command,
@@ -92,6 +91,7 @@ fn become_command(spec: &Spec, user: &File) -> SandboxError {
         setresuid(user, user, user).setup(doing)?;
         capabilities::reduce().setup("reducing capabilities")?;
         set_no_new_privs().setup("forbidding new privileges")?;
+        sys::leave_keyring().setup("leaving the caller's keyring")?;
         set_pdeathsig(Signal::SIGKILL).setup("tying the command to its caller")?;
         chdir(&spec.folder).setup(|| format!("entering `{}`", spec.folder.display()))?;
         init::find(spec)

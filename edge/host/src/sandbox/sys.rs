@@ -75,6 +75,19 @@ pub(super) fn open_pid(pid: Pid) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
+/// Leaves the session keyring of the caller for an empty one: whatever is in a keyring that a process
+/// has inherited is its own to read (session-keyring(7)). A kernel without keys has none to read.
+pub(super) fn leave_keyring() -> io::Result<()> {
+    const JOIN_SESSION_KEYRING: libc::c_long = 1;
+    let name = std::ptr::null::<libc::c_char>();
+    // SAFETY: no name means a nameless keyring; nothing is read through the pointer.
+    let result = unsafe { libc::syscall(libc::SYS_keyctl, JOIN_SESSION_KEYRING, name) };
+    match Errno::result(result) {
+        Ok(_) | Err(Errno::ENOSYS) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// Closes every descriptor from 3 on except `keep`.
 pub(super) fn close_all_but(keep: impl AsFd) -> io::Result<()> {
     let keep = keep.as_fd().as_raw_fd() as libc::c_uint;
