@@ -1,4 +1,20 @@
 //! What tests share: hosts in namespaces, probes, deadlines with dumps.
+//!
+//! Everything is real: packets through the kernel, from threads that enter a network namespace
+//! (never `ip netns exec`, which hides `/sys/fs/bpf`). Nothing sleeps for luck: waiting has a
+//! deadline, and what fails says what it saw.
+//!
+//! * [`eventually`] waits for something, and dumps the last look when it does not come.
+//! * [`rig`] makes namespaces and two joined hosts, gone with the test, also with one that panics.
+//! * [`server`] answers with its name; `selvage-probe serve` is the same as a program.
+//! * [`probe`] tries many connections and pings at once, and says how each ended.
+//! * [`transfer`] runs while daemons are killed, and says what was lost.
 
 mod echo;
+mod eventually;
 pub mod probe;
+pub mod rig;
+pub mod server;
+pub mod transfer;
+
+pub use eventually::{eventually, holds};

@@ -1,49 +1,46 @@
-//! The far end of a probe: says its name on every port it serves, over IPv4 and IPv6.
+//! The far end of a probe, as a program for workloads of tests and of the quickstart.
 
-use std::io::{self, Write};
-use std::net::{Ipv6Addr, TcpListener};
 use std::process::ExitCode;
-use std::thread;
+use std::sync::atomic::AtomicBool;
 
-const USAGE: &str = "usage: selvage-probe serve --name NAME PORT...
-Answers each TCP connection to a PORT with `NAME PORT`, and prints `ready` once all ports listen.";
+use selvage_testkit::server::Server;
+
+const USAGE: &str = "usage: selvage-probe serve --name NAME [--stream PORT]... PORT...
+Answers each TCP connection to a PORT with `NAME PORT`, and each UDP datagram with itself and
+`NAME PORT`, over IPv4 and IPv6; sends numbered words to whoever connects to a --stream port.
+Prints `ready` once all ports are open.";
 
 fn main() -> ExitCode {
-    let words: Vec<String> = std::env::args().skip(1).collect();
-    let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    let ["serve", "--name", name, ports @ ..] = words.as_slice() else { return usage(USAGE) };
-    let ports: Result<Vec<u16>, _> = ports.iter().map(|port| port.parse()).collect();
-    match ports {
-        Ok(ports) if !ports.is_empty() => match serve(name, &ports) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => usage(&format!("selvage-probe: {error}")),
-        },
-        _ => usage(USAGE),
+    let Some((name, ports, streams)) = arguments(std::env::args().skip(1)) else {
+        eprintln!("{USAGE}");
+        return ExitCode::from(2);
+    };
+    let served = Server::open(&name, &ports, &streams).and_then(|server| {
+        println!("ready");
+        server.answer(&AtomicBool::new(false))
+    });
+    match served {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("selvage-probe: {error}");
+            ExitCode::FAILURE
+        }
     }
 }
 
-fn usage(text: &str) -> ExitCode {
-    eprintln!("{text}");
-    ExitCode::from(2)
-}
-
-fn serve(name: &str, ports: &[u16]) -> io::Result<()> {
-    // An IPv6 socket takes IPv4 too, unless told otherwise (RFC 3493, 5.3).
-    let listeners: Vec<(u16, TcpListener)> = ports
-        .iter()
-        .map(|port| Ok((*port, TcpListener::bind((Ipv6Addr::UNSPECIFIED, *port))?)))
-        .collect::<io::Result<_>>()?;
-    println!("ready");
-    thread::scope(|scope| {
-        for (port, listener) in &listeners {
-            let answer = format!("{name} {port}\n");
-            scope.spawn(move || {
-                for stream in listener.incoming().flatten() {
-                    // A caller that went away is no business of ours.
-                    let _ = { stream }.write_all(answer.as_bytes());
-                }
-            });
+/// The name, the ports and the stream ports.
+fn arguments(mut words: impl Iterator<Item = String>) -> Option<(String, Vec<u16>, Vec<u16>)> {
+    if words.next()? != "serve" {
+        return None;
+    }
+    let (mut name, mut ports, mut streams) = (None, Vec::new(), Vec::new());
+    while let Some(word) = words.next() {
+        match word.as_str() {
+            "--name" => name = words.next(),
+            "--stream" => streams.push(words.next()?.parse().ok()?),
+            port => ports.push(port.parse().ok()?),
         }
-    });
-    Ok(())
+    }
+    let any = !ports.is_empty() || !streams.is_empty();
+    name.filter(|_| any).map(|name| (name, ports, streams))
 }
