@@ -94,6 +94,11 @@ impl Desk {
         answer.await.ok()
     }
 
+    /// Waits until the desk is closed. Unless it was told to stop, something is badly wrong.
+    pub async fn closed(&self) {
+        self.asks.closed().await;
+    }
+
     /// The tree as of the last change.
     pub fn view(&self) -> Arc<View> {
         Arc::clone(&self.view.borrow())

@@ -89,7 +89,14 @@ pub fn run(args: Args) -> Result<(), Failure> {
         let mut signals = Signals::new()?;
         let written = args.run_dir.as_deref().map(|dir| reach.write(dir)).transpose()?;
         reach.announce(is_new);
-        let why = signals.wait().await;
+        let why = tokio::select! {
+            why = signals.wait() => why,
+            // Without its state this process is of no use; whoever supervises it starts another.
+            () = desk.closed() => {
+                return Err(Failure::new(Kind::Failed, "the thread that holds the state ended")
+                    .hint("nothing that was acknowledged is lost; start it again"));
+            }
+        };
         tracing::info!(signal = why, "stopping");
         drop(written);
         stop(&desk, thread).await;
