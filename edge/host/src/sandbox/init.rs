@@ -181,6 +181,9 @@ pub(super) fn execute(spec: &Spec, program: &Path) -> Errno {
         return Errno::EINVAL;
     };
     let _ = setsid();
+    if sys::close_on_exec().is_err() {
+        return Errno::EBADF;
+    }
     sys::default_signals();
     if let Err(errno) = SigSet::all().thread_unblock() {
         return errno;

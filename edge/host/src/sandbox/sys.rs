@@ -101,6 +101,13 @@ pub(super) fn close_all_but(keep: impl AsFd) -> io::Result<()> {
     Ok(())
 }
 
+/// Makes every descriptor from 3 on close with exec, whoever left it open.
+pub(super) fn close_on_exec() -> io::Result<()> {
+    let flags = libc::CLOSE_RANGE_CLOEXEC as libc::c_int;
+    // SAFETY: nothing is closed here, only marked.
+    Ok(Errno::result(unsafe { libc::close_range(3, libc::c_uint::MAX, flags) }).map(drop)?)
+}
+
 /// Sets every signal to its default; `SIGPIPE` is ignored by the Rust runtime, and what is ignored
 /// stays so through exec (signal(7)).
 pub(super) fn default_signals() {

@@ -357,13 +357,18 @@ fn another_command_joins_a_running_sandbox() {
     joiner.args(["__join", &sandbox.pid().to_string()]);
     joiner.args(sandbox.cgroups());
     joiner.args(["--", "sh", "-c"]);
-    joiner.arg("id -u; hostname; cat /proc/1/comm; grep CapEff /proc/self/status; exit 5");
+    joiner.arg("id -u; hostname; ls /proc/$$/fd | wc -w; grep CapEff /proc/self/status; exit 5");
+    // A descriptor that whoever starts it forgot to keep to itself.
+    let (leak, _other) = std::io::pipe().unwrap();
+    nix::fcntl::fcntl(&leak, nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::empty())).unwrap();
     let output = joiner.output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     let errors = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(5), "{text}{errors}");
     let lines: Vec<&str> = text.lines().collect();
+    // dash keeps one descriptor beside the standard streams for what it reads.
     assert_eq!(lines[..2], ["0", "inside"], "{text}");
+    assert!(lines[2].parse::<u32>().unwrap() <= 4, "{text}");
     assert!(lines[3].ends_with("00000000800425fb"), "{text}");
     drop(writer);
     sandbox.wait().unwrap();
