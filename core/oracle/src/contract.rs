@@ -105,30 +105,62 @@ fn in_scope(contract: &Mo, consumer: &Mo, provider: &Mo) -> bool {
 
 /// Matches in all subjects of a contract.
 ///
-/// Contract Guide, "How contracts work":
+/// Contract Guide, "How contracts work"; "Cisco ACI Deep Dive: Contracts (Part 1)":
 /// - a filter of the subject itself (`vzRsSubjFiltAtt`, "apply both directions") is about packets
 ///   from consumer to provider as written, and about packets from provider to consumer with source
 ///   and destination ports reversed, or as written where the subject says `revFltPorts=no`;
 /// - a filter under `vzInTerm` is about packets from consumer to provider only, one under
-///   `vzOutTerm` about packets from provider to consumer only, both as written: without "apply both
-///   directions" reversing has no effect.
+///   `vzOutTerm` about packets from provider to consumer only, both as written: reversing has no
+///   effect there;
+/// - the user interface offers one or the other ("apply both directions", checked or not). The
+///   tree may hold both, and no document takes the meaning of either away then: they add up.
+///
+/// Where ACI leaves a deny that names no filter out and applies the rest, Selvage does not guess
+/// what it was to deny: broken configuration denies, so such a subject permits nothing.
 fn through_subjects(tree: &Tree, contract: &Mo, way: Way, packet: &Packet) -> Vec<Hit> {
-    let mut hits = Vec::new();
+    let mut all = Vec::new();
     for subject in tree.children_of_class(contract.dn(), "vzSubj") {
-        let reverse = subject.get("revFltPorts") != "no";
-        for filter in tree.children_of_class(subject.dn(), "vzRsSubjFiltAtt") {
-            let both = Use { answers: way == Way::Answering, turned: reverse };
-            hits.extend(through_filter(tree, subject, filter, both, packet));
+        let mut hits = through_both_ways(tree, subject, way, packet);
+        hits.extend(through_terminal(tree, subject, way, packet));
+        if denies_the_unknown(tree, subject) {
+            hits.retain(|hit| hit.deny);
         }
-        let one_way = match way {
-            Way::Asking => "vzInTerm",
-            Way::Answering => "vzOutTerm",
-        };
-        for terminal in tree.children_of_class(subject.dn(), one_way) {
-            for filter in tree.children_of_class(terminal.dn(), "vzRsFiltAtt") {
-                let as_written = Use { answers: false, turned: false };
-                hits.extend(through_filter(tree, subject, filter, as_written, packet));
-            }
+        all.extend(hits);
+    }
+    all
+}
+
+/// Matches in the filters that a subject applies both ways.
+fn through_both_ways(tree: &Tree, subject: &Mo, way: Way, packet: &Packet) -> Vec<Hit> {
+    let turned = subject.get("revFltPorts") != "no";
+    let both = Use { answers: way == Way::Answering, turned };
+    let mut hits = Vec::new();
+    for filter in tree.children_of_class(subject.dn(), "vzRsSubjFiltAtt") {
+        hits.extend(through_filter(tree, subject, filter, both, packet));
+    }
+    hits
+}
+
+/// Whether a deny of the subject, in either direction, names a filter that does not exist.
+fn denies_the_unknown(tree: &Tree, subject: &Mo) -> bool {
+    tree.descendants(subject.dn()).any(|mo| {
+        matches!(mo.class().name, "vzRsSubjFiltAtt" | "vzRsFiltAtt")
+            && mo.get("action") == "deny"
+            && filter_of(tree, mo).is_none()
+    })
+}
+
+/// Matches in the filters of one direction.
+fn through_terminal(tree: &Tree, subject: &Mo, way: Way, packet: &Packet) -> Vec<Hit> {
+    let class = match way {
+        Way::Asking => "vzInTerm",
+        Way::Answering => "vzOutTerm",
+    };
+    let as_written = Use { answers: false, turned: false };
+    let mut hits = Vec::new();
+    for terminal in tree.children_of_class(subject.dn(), class) {
+        for filter in tree.children_of_class(terminal.dn(), "vzRsFiltAtt") {
+            hits.extend(through_filter(tree, subject, filter, as_written, packet));
         }
     }
     hits
@@ -145,8 +177,9 @@ struct Use {
 
 /// Matches in one filter, named by a relation and sought from the tenant of the *contract*.
 ///
-/// A stateful entry has no second direction: what answers it passes by the connection. (In ACI's
-/// hardware it has one, narrowed to packets with ACK set; both keep the provider from opening.)
+/// A stateful entry that permits has no second direction: what answers it passes by the connection.
+/// (In ACI's hardware it has one, narrowed to packets with ACK set; both keep the provider from
+/// opening.) A deny opens no connection, so `stateful` means nothing to it.
 fn through_filter(
     tree: &Tree,
     subject: &Mo,
@@ -155,18 +188,17 @@ fn through_filter(
     packet: &Packet,
 ) -> Vec<Hit> {
     let mut hits = Vec::new();
-    let Some(filter) = named(tree, relation.dn(), "flt", relation.get("tnVzFilterName")) else {
-        return hits;
-    };
+    let Some(filter) = filter_of(tree, relation) else { return hits };
     for entry in tree.children_of_class(filter.dn(), "vzEntry") {
-        let stateful = entry.get("stateful") == "yes";
+        let deny = relation.get("action") == "deny";
+        let stateful = entry.get("stateful") == "yes" && !deny;
         if usage.answers && stateful {
             continue;
         }
         if entry::matches(entry, packet, usage.answers && usage.turned) {
             hits.push(Hit {
                 precedence: precedence(relation, entry),
-                deny: relation.get("action") == "deny",
+                deny,
                 stateful,
                 subject: subject.dn().clone(),
                 entry: entry.dn().clone(),
@@ -174,6 +206,10 @@ fn through_filter(
         }
     }
     hits
+}
+
+fn filter_of<'a>(tree: &'a Tree, relation: &Mo) -> Option<&'a Mo> {
+    named(tree, relation.dn(), "flt", relation.get("tnVzFilterName"))
 }
 
 /// ACI's priority of a rule between two groups; lower wins.
@@ -255,6 +291,21 @@ mod tests {
         assert_eq!(reason(&tree, WEB, APP, syn(80)), Reason::NoContract);
     }
 
+    /// Naive: a terminal, even an empty one, turns the filters of the subject itself off.
+    #[test]
+    fn filters_of_a_subject_and_of_its_terminals_add_up() {
+        let more = "
+            vzInTerm uni/tn-t/brc-c/subj-s/intmnl
+            vzOutTerm uni/tn-t/brc-c/subj-s/outtmnl
+            vzRsFiltAtt uni/tn-t/brc-c/subj-s/outtmnl/rsfiltAtt-g tnVzFilterName=g
+            vzFilter uni/tn-t/flt-g
+            vzEntry uni/tn-t/flt-g/e-81 etherT=ip prot=tcp dFromPort=81 dToPort=81";
+        let tree = web_and_app(&format!("{TCP_80}{more}"));
+        assert_eq!(reason(&tree, WEB, APP, syn(80)), Reason::Contract);
+        assert_eq!(reason(&tree, APP, WEB, turned(syn(80))), Reason::Contract);
+        assert_eq!(reason(&tree, APP, WEB, syn(81)), Reason::Contract);
+    }
+
     /// Naive: naming the same contract name is enough.
     #[test]
     fn contracts_of_one_name_in_two_tenants_are_two_contracts() {
@@ -324,6 +375,22 @@ mod tests {
         assert_eq!(reason(&tree, WEB, APP, syn(81)), Reason::NoContract);
     }
 
+    /// Naive: a name that leads nowhere has no effect. A deny whose filter is gone would open what
+    /// it was to close.
+    #[test]
+    fn a_deny_of_nobody_knows_what_closes_its_subject_only() {
+        let tree = web_and_app(&format!(
+            "{TCP_80}
+            vzRsSubjFiltAtt uni/tn-t/brc-c/subj-s/rssubjFiltAtt-gone tnVzFilterName=gone action=deny
+            vzSubj uni/tn-t/brc-c/subj-other
+            vzRsSubjFiltAtt uni/tn-t/brc-c/subj-other/rssubjFiltAtt-g tnVzFilterName=g
+            vzFilter uni/tn-t/flt-g
+            vzEntry uni/tn-t/flt-g/e-81 etherT=ip prot=tcp dFromPort=81 dToPort=81"
+        ));
+        assert_eq!(reason(&tree, WEB, APP, syn(80)), Reason::NoContract);
+        assert_eq!(reason(&tree, WEB, APP, syn(81)), Reason::Contract);
+    }
+
     const DENY_RANGE: &str = "
         vzRsSubjFiltAtt uni/tn-t/brc-c/subj-s/rssubjFiltAtt-no tnVzFilterName=no action=deny
         vzFilter uni/tn-t/flt-no
@@ -389,6 +456,15 @@ mod tests {
         assert!(ask(&tree, WEB, APP, syn(80)).stateful);
         let back = Packet { tcp_flags: TcpFlags::ACK, ..turned(syn(80)) };
         assert_eq!(reason(&tree, APP, WEB, back), Reason::NoContract);
+    }
+
+    /// Naive: a stateful deny has no way back either, so it denies one direction only.
+    #[test]
+    fn a_deny_is_applied_both_ways_stateful_or_not() {
+        let range = DENY_RANGE.trim_end();
+        let tree = web_and_app(&format!("{TCP_80}{range} stateful=yes"));
+        assert_eq!(reason(&tree, WEB, APP, syn(80)), Reason::Denied);
+        assert_eq!(reason(&tree, APP, WEB, turned(syn(80))), Reason::Denied);
     }
 
     /// Naive: the first entry found tells whether the flow is stateful.

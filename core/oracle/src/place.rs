@@ -11,13 +11,18 @@ pub(crate) struct Place<'a> {
     pub(crate) vrf: &'a Mo,
 }
 
-/// Finds group, bridge domain and VRF; `None` if one of them is missing.
+/// Finds group, bridge domain and VRF; `None` if one of them is missing, or the group is shut down.
 ///
 /// *ACI Fundamentals*, "ACI Policy Model": an EPG is linked to one bridge domain (`fvRsBd`), a
 /// bridge domain to one VRF (`fvRsCtx`). Each name is looked up from the object that says it, so
-/// the VRF is searched from the tenant of the *bridge domain*.
+/// the VRF is searched from the tenant of the *bridge domain*. Shutting an EPG down (`shutdown`,
+/// class reference of `fvAEPg`, from release 4.0) withdraws it from the leaf switches: its endpoints
+/// are cut off, from each other as well.
 pub(crate) fn of<'a>(tree: &'a Tree, group: &str) -> Option<Place<'a>> {
     let group = tree.get(group).filter(|mo| mo.class().name == "fvAEPg")?;
+    if group.get("shutdown") == "yes" {
+        return None;
+    }
     let to_bd = tree.children_of_class(group.dn(), "fvRsBd").next()?;
     let bd = named(tree, group.dn(), "BD", to_bd.get("tnFvBDName"))?;
     let to_vrf = tree.children_of_class(bd.dn(), "fvRsCtx").next()?;
@@ -92,6 +97,12 @@ mod tests {
             vrf_of("fvBD uni/tn-t/BD-b\n fvRsCtx uni/tn-t/BD-b/rsctx tnFvCtxName=none"),
             None
         );
+    }
+
+    /// Naive: shutting a group down takes its contracts away, so its endpoints still have each other.
+    #[test]
+    fn a_group_that_is_shut_down_is_nowhere() {
+        assert_eq!(vrf_of("fvAEPg uni/tn-t/ap-p/epg-a shutdown=yes"), None);
     }
 
     #[test]
