@@ -9,14 +9,14 @@ use selvage_rules::{EtherType, Packet, TcpFlags, proto};
 use crate::packet_text::EPHEMERAL;
 
 /// On both sides of every edge of the ranges that entries are made of.
-const PORTS: [u16; 9] = [0, 79, 80, 81, 443, 444, 1023, 1024, 65535];
+const PORTS: [u16; 12] = [0, 1, 79, 80, 81, 442, 443, 444, 1023, 1024, 1025, 65535];
 const SYN: u8 = TcpFlags::SYN.0;
 const ACK: u8 = TcpFlags::ACK.0;
 const FLAGS: [u8; 5] = [SYN, SYN | ACK, ACK, TcpFlags::RST.0, TcpFlags::FIN.0];
 const V4: EtherType = EtherType::IPV4;
 const V6: EtherType = EtherType::IPV6;
 
-/// All of them; about 240.
+/// All of them; about 300.
 pub fn atoms() -> Vec<Packet> {
     let mut atoms = Vec::new();
     for (sport, dport) in port_pairs() {
@@ -24,7 +24,9 @@ pub fn atoms() -> Vec<Packet> {
             let tcp_flags = TcpFlags(flags);
             atoms.push(Packet { tcp_flags, ..Packet::tcp_syn(V4, sport, dport) });
         }
-        atoms.push(Packet::tcp_syn(V6, sport, dport));
+        for tcp_flags in [TcpFlags::SYN, TcpFlags::RST] {
+            atoms.push(Packet { tcp_flags, ..Packet::tcp_syn(V6, sport, dport) });
+        }
         atoms.push(Packet::udp(V4, sport, dport));
         atoms.push(Packet::udp(V6, sport, dport));
     }

@@ -19,10 +19,12 @@ pub struct Disagreement {
     pub packet: Packet,
     /// The packet it answers, if it answers one.
     pub answers: Option<Packet>,
-    /// The oracle's words.
-    pub oracle: String,
-    /// The table's words.
-    pub table: String,
+    /// What the oracle says.
+    pub oracle: Judgement,
+    /// What the table says.
+    pub table: Verdict,
+    /// Where the table's rule comes from.
+    pub origin: String,
 }
 
 impl fmt::Display for Disagreement {
@@ -31,7 +33,8 @@ impl fmt::Display for Disagreement {
         if let Some(opening) = &self.answers {
             write!(f, ", which answers {}", words(opening))?;
         }
-        write!(f, "\n  oracle: {}\n  table:  {}", self.oracle, self.table)
+        write!(f, "\n  oracle: {}", show_judgement(&self.oracle))?;
+        write!(f, "\n  table:  {}, by {}", show_verdict(&self.table), self.origin)
     }
 }
 
@@ -84,8 +87,9 @@ impl Comparison {
                 to: to.to_owned(),
                 packet: *packet,
                 answers,
-                oracle: show_judgement(&oracle),
-                table: show_verdict(&compiled, table),
+                origin: show_origin(&compiled, table),
+                oracle,
+                table: compiled,
             });
         }
     }
@@ -144,16 +148,19 @@ fn show_judgement(judgement: &Judgement) -> String {
     format!("{verdict} {}{stateful}, because {}", judgement.reason.name(), because.join(", "))
 }
 
-fn show_verdict(verdict: &Verdict, table: &Table) -> String {
+fn show_verdict(verdict: &Verdict) -> String {
     let action = if verdict.action == Action::Permit { "allow" } else { "deny" };
     let stateful = if verdict.stateful { ", stateful" } else { "" };
-    let origin = match verdict.rule.map(|rule| (rule, table.origins.get(&rule))) {
+    format!("{action} {}{stateful}", verdict.reason.name())
+}
+
+fn show_origin(verdict: &Verdict, table: &Table) -> String {
+    match verdict.rule.map(|rule| (rule, table.origins.get(&rule))) {
         None => "no rule".to_owned(),
         Some((rule, None)) => format!("rule {rule} of unknown origin"),
         Some((rule, Some(origin))) => {
             let turned = if origin.reverse { ", reversed" } else { "" };
             format!("rule {rule} of {} {}{turned}", origin.dn, origin.entry)
         }
-    };
-    format!("{action} {}{stateful}, by {origin}", verdict.reason.name())
+    }
 }

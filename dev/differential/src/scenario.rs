@@ -8,8 +8,10 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use selvage_model::{Dn, Post, Stamp, Tree, apply, initial_tree, manifest};
 use selvage_rules::{Packet, Reason};
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::packet_text;
 
@@ -83,6 +85,60 @@ pub enum LoadError {
         /// What is wrong with it.
         problem: String,
     },
+}
+
+/// A policy that the model refuses.
+#[derive(Debug, thiserror::Error)]
+#[error("{file}: {problems}", problems = .problems.join("; "))]
+pub struct PolicyError {
+    file: &'static str,
+    problems: Vec<String>,
+}
+
+impl Scenario {
+    /// The tree that its policy makes of an empty fabric.
+    pub fn tree(&self) -> Result<Tree, PolicyError> {
+        let mut tree = initial_tree();
+        let manifest = manifest::parse(&self.manifest)
+            .map_err(|wrong| PolicyError::new("policy.nac.yaml", &wrong))?;
+        for post in &manifest.posts {
+            put(&mut tree, post).map_err(|wrong| PolicyError::new("policy.nac.yaml", &wrong))?;
+        }
+        if let Some(text) = &self.objects {
+            let file = "policy.aci.json";
+            let value: Value =
+                serde_json::from_str(text).map_err(|error| PolicyError::new(file, &[error]))?;
+            let post = object(&value)
+                .ok_or_else(|| PolicyError::new(file, &["is not one managed object"]))?;
+            put(&mut tree, &post).map_err(|wrong| PolicyError::new(file, &wrong))?;
+        }
+        Ok(tree)
+    }
+}
+
+impl PolicyError {
+    fn new(file: &'static str, problems: &[impl ToString]) -> PolicyError {
+        PolicyError { file, problems: problems.iter().map(ToString::to_string).collect() }
+    }
+}
+
+/// Posts an object to `uni`.
+fn put(tree: &mut Tree, post: &Post) -> Result<(), Vec<selvage_model::Refusal>> {
+    let uni: Option<Dn> = "uni".parse().ok();
+    apply(tree, Stamp::new("never", "0"), uni.as_ref(), post).map(|_| ())
+}
+
+/// `{"class":{"attributes":{..},"children":[..]}}` as a posted tree.
+fn object(value: &Value) -> Option<Post> {
+    let (class, body) = value.as_object()?.iter().next()?;
+    let mut post = Post::new(class.as_str());
+    for (name, value) in body.get("attributes").and_then(Value::as_object).into_iter().flatten() {
+        post = post.with(name.as_str(), value.as_str()?);
+    }
+    for child in body.get("children").and_then(Value::as_array).into_iter().flatten() {
+        post = post.child(object(child)?);
+    }
+    Some(post)
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]

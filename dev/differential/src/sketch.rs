@@ -2,7 +2,7 @@
 //!
 //! For regressions and generated fabrics; people write [scenarios](crate::scenario).
 
-use selvage_model::{Dn, Post};
+use selvage_model::{Dn, Post, Refusal, Stamp, Tree, apply, initial_tree};
 
 /// A sketch that cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -13,6 +13,16 @@ pub enum SketchError {
         /// The line.
         line: String,
     },
+    /// The model refuses the objects.
+    #[error("refused: {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Refused(Vec<Refusal>),
+}
+
+/// The tree that a sketch makes of an empty fabric.
+pub fn tree(text: &str) -> Result<Tree, SketchError> {
+    let mut tree = initial_tree();
+    apply(&mut tree, Stamp::new("never", "0"), None, &post(text)?).map_err(SketchError::Refused)?;
+    Ok(tree)
 }
 
 /// The objects of a sketch as one posted tree, `polUni` at its top.
@@ -20,7 +30,7 @@ pub enum SketchError {
 /// A parent stands before its children; one that is only mentioned in a DN need not be listed, but
 /// then its class is not known and the transaction will say so.
 pub fn post(text: &str) -> Result<Post, SketchError> {
-    let mut top = Post::new("polUni");
+    let mut top = Post::new("polUni").with("dn", "uni");
     for line in text.lines().filter(|line| !line.trim().is_empty()) {
         let fail = || SketchError::Line { line: line.to_owned() };
         let mut words = line.split_whitespace();

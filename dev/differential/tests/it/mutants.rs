@@ -1,0 +1,178 @@
+//! A comparison is worth what it notices: tables with one deliberate fault must all be caught.
+
+use std::sync::Arc;
+
+use selvage_differential::atoms::{answer_to, atoms};
+use selvage_differential::compare::Comparison;
+use selvage_differential::sketch;
+use selvage_policy::{Numbers, compile};
+use selvage_rules::{Action, EtherMatch, PortRange, Rule, RuleSet, Table, TcpMatch};
+
+/// A fabric in which every rule is the only one to decide about some packet.
+const GROUND: &str = "
+    fvTenant uni/tn-t
+    fvCtx uni/tn-t/ctx-v
+    fvBD uni/tn-t/BD-b
+    fvRsCtx uni/tn-t/BD-b/rsctx tnFvCtxName=v
+    fvAp uni/tn-t/ap-p
+    fvAEPg uni/tn-t/ap-p/epg-web
+    fvRsBd uni/tn-t/ap-p/epg-web/rsbd tnFvBDName=b
+    fvRsCons uni/tn-t/ap-p/epg-web/rscons-c
+    fvAEPg uni/tn-t/ap-p/epg-app
+    fvRsBd uni/tn-t/ap-p/epg-app/rsbd tnFvBDName=b
+    fvRsProv uni/tn-t/ap-p/epg-app/rsprov-c
+    fvAEPg uni/tn-t/ap-p/epg-lone pcEnfPref=enforced
+    fvRsBd uni/tn-t/ap-p/epg-lone/rsbd tnFvBDName=b
+    vzBrCP uni/tn-t/brc-c
+    vzSubj uni/tn-t/brc-c/subj-both
+    vzRsSubjFiltAtt uni/tn-t/brc-c/subj-both/rssubjFiltAtt-some
+    vzRsSubjFiltAtt uni/tn-t/brc-c/subj-both/rssubjFiltAtt-never action=deny
+    vzSubj uni/tn-t/brc-c/subj-one
+    vzInTerm uni/tn-t/brc-c/subj-one/intmnl
+    vzRsFiltAtt uni/tn-t/brc-c/subj-one/intmnl/rsfiltAtt-up
+    vzFilter uni/tn-t/flt-some
+    vzEntry uni/tn-t/flt-some/e-web etherT=ip prot=tcp dFromPort=80 dToPort=443
+    vzEntry uni/tn-t/flt-some/e-last etherT=ip prot=tcp dFromPort=65535 dToPort=65535 stateful=yes
+    vzEntry uni/tn-t/flt-some/e-low etherT=ip prot=udp dFromPort=1 dToPort=1023
+    vzEntry uni/tn-t/flt-some/e-ask etherT=arp arpOpc=req
+    vzFilter uni/tn-t/flt-never
+    vzEntry uni/tn-t/flt-never/e-tls etherT=ipv6 prot=tcp dFromPort=443 dToPort=443
+    vzFilter uni/tn-t/flt-up
+    vzEntry uni/tn-t/flt-up/e-rst etherT=ipv4 prot=tcp dFromPort=1024 dToPort=1024 tcpRules=rst
+    vzEntry uni/tn-t/flt-up/e-ping etherT=ipv4 prot=icmp icmpv4T=echo
+";
+
+/// What is done to one rule; `false` if it cannot be done to this one.
+type Fault = fn(&mut Rule, reverse: bool) -> bool;
+
+const FAULTS: [(&str, Fault); 10] = [
+    ("the action is flipped", |rule, _| {
+        rule.action = if rule.action == Action::Permit { Action::Deny } else { Action::Permit };
+        true
+    }),
+    ("the last destination port is one too many", |rule, _| {
+        shift(&mut rule.matches.dport, |range| range.last = range.last.saturating_add(1))
+    }),
+    ("the last destination port is missing", |rule, _| {
+        shift(&mut rule.matches.dport, |range| {
+            range.last = range.last.saturating_sub(u16::from(range.first < range.last));
+        })
+    }),
+    ("the first source port is one too many", |rule, _| {
+        shift(&mut rule.matches.sport, |range| range.first = range.first.saturating_sub(1))
+    }),
+    ("the reversed rule is not reversed", |rule, reverse| {
+        let matches = &mut rule.matches;
+        std::mem::swap(&mut matches.sport, &mut matches.dport);
+        reverse && matches.sport != matches.dport
+    }),
+    ("a deny comes after the permits", |rule, _| {
+        rule.priority += 100;
+        rule.action == Action::Deny
+    }),
+    ("the connection is not kept", |rule, _| std::mem::replace(&mut rule.stateful, false)),
+    ("the family is forgotten", |rule, _| {
+        let was = std::mem::replace(&mut rule.matches.ether, EtherMatch::Ip);
+        matches!(was, EtherMatch::Is(_)) && rule.matches.arp_op.is_none()
+    }),
+    ("flags are not looked at", |rule, _| {
+        std::mem::replace(&mut rule.matches.tcp, TcpMatch::Any) != TcpMatch::Any
+    }),
+    ("the type is not looked at", |rule, _| rule.matches.icmp.kind.take().is_some()),
+];
+
+fn shift(range: &mut PortRange, by: impl Fn(&mut PortRange)) -> bool {
+    let was = *range;
+    if was != PortRange::ANY {
+        by(range);
+    }
+    was != *range
+}
+
+#[test]
+fn every_faulty_table_is_caught() {
+    let tree = sketch::tree(GROUND).unwrap();
+    let table = compile(&tree, &mut Numbers::default()).table;
+    let groups: Vec<String> =
+        ["web", "app", "lone"].iter().map(|name| format!("uni/tn-t/ap-p/epg-{name}")).collect();
+    let packets = atoms();
+    // Stops at the first disagreement.
+    let caught = |table: &Table| {
+        let ends = groups.iter().flat_map(|from| groups.iter().map(move |to| (from, to)));
+        let mut flows = ends.flat_map(|ends| packets.iter().map(move |packet| (ends, packet)));
+        flows.any(|((from, to), packet)| {
+            let mut comparison = Comparison::default();
+            comparison.put(&tree, table, from, to, packet, None);
+            comparison.put(&tree, table, to, from, &answer_to(packet), Some(*packet));
+            !comparison.disagreements.is_empty()
+        })
+    };
+    assert!(!caught(&table), "the table without a fault must pass");
+
+    let mut tried = 0;
+    for (name, fault) in FAULTS {
+        let mutants = with_fault(&table, fault);
+        assert!(!mutants.is_empty(), "no rule could have this fault: {name}");
+        for (rule, mutant) in mutants {
+            tried += 1;
+            assert!(caught(&mutant), "{name}, in {rule}: nobody noticed");
+        }
+    }
+    for (name, mutant) in without_rules(&table).into_iter().chain(without_pairs(&table)) {
+        tried += 1;
+        assert!(caught(&mutant), "{name}: nobody noticed");
+    }
+    println!("{tried} faulty tables, all caught");
+}
+
+/// A table for each rule that can have the fault.
+fn with_fault(table: &Table, fault: Fault) -> Vec<(String, Table)> {
+    let mut mutants = Vec::new();
+    for (id, set) in &table.rule_sets {
+        for at in 0..set.rules.len() {
+            let mut rules = set.rules.clone();
+            let origin = table.origins.get(&rules[at].id).unwrap();
+            // A rule without an entry stands for a default and is all its pair has: whether it is
+            // there is what matters, and that is tried below.
+            if origin.entry.is_empty() {
+                continue;
+            }
+            if fault(&mut rules[at], origin.reverse) {
+                let mut mutant = table.clone();
+                mutant.rule_sets.insert(*id, Arc::new(RuleSet::new(*id, rules)));
+                mutants.push((format!("{} {}", origin.dn, origin.entry), mutant));
+            }
+        }
+    }
+    mutants
+}
+
+/// A table for each rule, without it.
+fn without_rules(table: &Table) -> Vec<(String, Table)> {
+    let mut mutants = Vec::new();
+    for (id, set) in &table.rule_sets {
+        for at in 0..set.rules.len() {
+            let mut rules = set.rules.clone();
+            let gone = rules.remove(at);
+            let origin = table.origins.get(&gone.id).unwrap();
+            let mut mutant = table.clone();
+            mutant.rule_sets.insert(*id, Arc::new(RuleSet::new(*id, rules)));
+            let way = if origin.reverse { "reversed rule" } else { "rule" };
+            mutants.push((format!("the {way} of {} {} is gone", origin.dn, origin.entry), mutant));
+        }
+    }
+    mutants
+}
+
+/// A table for each pair, without it: the group with itself among them.
+fn without_pairs(table: &Table) -> Vec<(String, Table)> {
+    table
+        .pairs
+        .keys()
+        .map(|key| {
+            let mut mutant = table.clone();
+            mutant.pairs.remove(key);
+            (format!("the pair {} -> {} is gone", key.src, key.dst), mutant)
+        })
+        .collect()
+}
