@@ -1,12 +1,62 @@
-//! The agent's shell: sockets, links and clocks around the agent core.
+//! The agent's shell: sockets, links, files and clocks around the agent core.
+//!
+//! One task owns the core ([`owner`]); everything that happens reaches it as an event, in one queue.
+//! What is to be done to the host goes to one thread, in order ([`hands`]); the controller's
+//! connection ([`uplink`]), the local socket ([`socket`]), the links ([`links`]) and the drops
+//! ([`drops`]) each have a task or thread that turns one outside thing into events.
 
-use crate::exit::{Failure, Kind};
+mod drops;
+mod files;
+mod hands;
+mod links;
+mod owner;
+mod plane;
+mod socket;
+mod start;
+mod uplink;
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use crate::exit::Failure;
 
 /// Arguments of this verb.
-#[derive(clap::Args)]
-pub struct Args {}
+#[derive(clap::Args, Debug, Clone)]
+pub struct Args {
+    /// Name of this host in the fabric [default: its host name]
+    #[arg(long, value_name = "HOST")]
+    name: Option<String>,
+    /// OpFlex address of the controller
+    #[arg(long, value_name = "ADDR:PORT", required_unless_present = "uninstall")]
+    controller: Option<String>,
+    /// Address that other hosts send this host's overlay packets to
+    #[arg(long, value_name = "IP", required_unless_present = "uninstall")]
+    tunnel_address: Option<IpAddr>,
+    /// Network namespace to be the host in, by name or path [default: the one it is started in]
+    #[arg(long, value_name = "NETNS")]
+    netns: Option<String>,
+    /// Where the socket for programs on this host is
+    #[arg(long, value_name = "DIR", default_value = "/run/selvage")]
+    run_dir: PathBuf,
+    /// Where endpoints and the last policy are kept
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/selvage/agent")]
+    state_dir: PathBuf,
+    /// What enforces
+    #[arg(long, value_name = "PLANE", value_enum, default_value = "ebpf")]
+    dataplane: Dataplane,
+    /// Remove everything an agent of this name left on this host, and end
+    #[arg(long)]
+    uninstall: bool,
+}
 
-/// Runs it until it ends.
-pub fn run(_args: Args) -> Result<(), Failure> {
-    Err(Failure::new(Kind::Unable, "not built into this binary"))
+/// Which data plane enforces.
+#[derive(clap::ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+enum Dataplane {
+    /// Programs at the edge of every link.
+    Ebpf,
+}
+
+/// Runs it until it is told to stop.
+pub fn run(args: Args) -> Result<(), Failure> {
+    if args.uninstall { start::uninstall(&args) } else { start::serve(args) }
 }

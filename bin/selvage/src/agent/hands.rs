@@ -1,0 +1,174 @@
+//! One thread that does to the host what the core asks, in the order in which it asks.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use nix::time::{ClockId, clock_gettime};
+use selvage_agent::datapath::{Counters, Datapath, PlaneError};
+use selvage_agent::local::{Code, Refusal};
+use selvage_agent::{LinkPlan, Now, Output};
+use selvage_rules::Desired;
+use tokio::sync::{mpsc, oneshot};
+
+use super::files::StateDir;
+use super::links::Links;
+use super::owner::Event;
+
+/// What the thread is asked.
+pub enum Job {
+    /// An output of the core.
+    Do(Output),
+    /// What did the data plane count?
+    Count(oneshot::Sender<Counters>),
+    /// Forget connections that ended.
+    Sweep,
+    /// Which of the agent's links exist? Those that do not are told as gone.
+    LookForLinks(Vec<u32>),
+}
+
+/// The thread's belongings.
+pub struct Hands {
+    pub plane: Box<dyn Datapath>,
+    pub links: Links,
+    pub state: StateDir,
+    pub events: mpsc::UnboundedSender<Event>,
+}
+
+/// `CLOCK_MONOTONIC`, which the kernel stamps drops and connections with too.
+pub fn monotonic() -> Duration {
+    // The clock exists on every Linux; zero would only make timers late.
+    clock_gettime(ClockId::CLOCK_MONOTONIC).map(Duration::from).unwrap_or_default()
+}
+
+/// Now, as the core counts it.
+pub fn now() -> Now {
+    Now(u64::try_from(monotonic().as_micros()).unwrap_or(u64::MAX))
+}
+
+impl Hands {
+    /// Starts the thread. It ends when the sender is dropped, after what was asked before.
+    pub fn start(self) -> std::io::Result<(Sender<Job>, JoinHandle<()>)> {
+        let (sender, jobs) = channel();
+        let thread = std::thread::Builder::new()
+            .name("hands".to_owned())
+            .spawn(move || self.work(&jobs))?;
+        Ok((sender, thread))
+    }
+
+    fn work(mut self, jobs: &Receiver<Job>) {
+        for job in jobs {
+            match job {
+                Job::Do(output) => self.carry_out(output),
+                // Whoever asked may be gone.
+                Job::Count(reply) => drop(reply.send(self.count())),
+                Job::Sweep => {
+                    if let Err(error) = self.plane.sweep(monotonic()) {
+                        tracing::warn!("cannot sweep connections: {error}");
+                    }
+                }
+                Job::LookForLinks(known) => self.look_for_links(&known),
+            }
+        }
+    }
+
+    fn carry_out(&mut self, output: Output) {
+        match output {
+            Output::MakeLink(plan) => self.make_link(plan),
+            Output::RaiseLink(plan, mac, addresses) => {
+                let done = self.links.raise(&plan, mac, &addresses);
+                self.tell(match done {
+                    Ok(()) => Event::Raised(plan.id),
+                    Err(refusal) => Event::LinkFailed(plan.id, refusal),
+                });
+            }
+            Output::RemoveLink(id, port) => {
+                // A link that vanished while no agent ran has no index, and nothing holds it.
+                if port.ifindex != 0
+                    && let Err(error) = self.plane.detach_port(&port)
+                {
+                    tracing::warn!("cannot let go of link `{}`: {error}", port.name);
+                }
+                if let Err(error) = self.links.remove(&port.name) {
+                    tracing::warn!("{error}");
+                }
+                self.tell(Event::Unlinked(id));
+            }
+            Output::Apply(desired) => {
+                let result = self.apply(&desired);
+                self.tell(Event::Applied(result));
+            }
+            Output::SaveEndpoints(endpoints) => {
+                let result = self.state.save_endpoints(&endpoints);
+                self.tell(Event::Saved(result));
+            }
+            Output::SavePolicy(policy) => {
+                let result = self.state.save_policy(&policy);
+                self.tell(Event::Saved(result));
+            }
+            Output::Answer(ticket, response) => self.tell(Event::Answer(ticket, response)),
+            // These are the owner's own.
+            Output::Connect(..) | Output::Send(..) | Output::Close(_) => {}
+        }
+    }
+
+    fn apply(
+        &mut self,
+        desired: &Arc<Desired>,
+    ) -> Result<selvage_agent::datapath::Applied, PlaneError> {
+        let result = self.plane.apply(desired);
+        match &result {
+            Ok(applied) => tracing::debug!(
+                revision = applied.revision.0,
+                changed = applied.changed,
+                locals = desired.locals.len(),
+                remotes = desired.remotes.len(),
+                "applied"
+            ),
+            Err(error) => tracing::error!(revision = desired.revision.0, "cannot apply: {error}"),
+        }
+        result
+    }
+
+    /// A link that fails half-way is removed again at once.
+    fn make_link(&mut self, plan: LinkPlan) {
+        let made = self.links.make(&plan).and_then(|port| {
+            let held = self.plane.attach_port(&port);
+            held.map(|()| port.ifindex).map_err(|error| {
+                drop(self.plane.detach_port(&port));
+                drop(self.links.remove(&port.name));
+                Refusal::new(Code::DataPlane, error.to_string())
+            })
+        });
+        self.tell(match made {
+            Ok(ifindex) => Event::Linked(plan.id, ifindex),
+            Err(refusal) => Event::LinkFailed(plan.id, refusal),
+        });
+    }
+
+    fn count(&mut self) -> Counters {
+        self.plane.counters().unwrap_or_else(|error| {
+            tracing::warn!("cannot read counters: {error}");
+            Counters::default()
+        })
+    }
+
+    fn look_for_links(&mut self, known: &[u32]) {
+        match self.links.ours() {
+            Ok(ours) => {
+                for ifindex in known {
+                    if !ours.iter().any(|port| port.ifindex == *ifindex) {
+                        self.tell(Event::LinkGone(*ifindex));
+                    }
+                }
+            }
+            Err(error) => tracing::warn!("cannot list links: {error}"),
+        }
+    }
+
+    fn tell(&self, event: Event) {
+        // The owner ends before its hands only when the whole agent ends.
+        let _ = self.events.send(event);
+    }
+}
