@@ -1,6 +1,7 @@
 //! Links: an endpoint's pair, made and removed; and news of links that vanish.
 
 use std::path::Path;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use selvage_agent::LinkPlan;
@@ -9,7 +10,6 @@ use selvage_agent::local::{Address, Code, Refusal};
 use selvage_host::watch::{self, Watcher};
 use selvage_host::{Change, Error, NetNs, Netlink, Route, Veth, sysctl};
 use selvage_rules::Mac;
-use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::owner::Event;
@@ -59,7 +59,7 @@ impl Links {
     /// Gives the far end its MAC, addresses and routes, and brings both ends up.
     pub fn raise(&mut self, plan: &LinkPlan, mac: Mac, addresses: &[Address]) -> Result<(), Refusal> {
         let there = open_namespace(&plan.netns)?;
-        let up = || -> Result<(), Error> {
+        let mut up = || -> Result<(), Error> {
             let mut far = Netlink::open_in(&there)?;
             let index = far.index_of(&plan.ifname)?;
             far.change(index, Change { mac: Some(mac), ..Change::default() })?;
@@ -116,22 +116,23 @@ fn mark(host: &str) -> u32 {
     hash.max(1)
 }
 
-/// Tells of every link of this namespace that is gone.
-pub async fn watch(watcher: Watcher, events: UnboundedSender<Event>) -> std::io::Result<()> {
-    let mut watcher = AsyncFd::new(watcher)?;
-    loop {
-        let mut ready = watcher.readable_mut().await?;
-        let news = ready.get_inner_mut().drain().map_err(std::io::Error::other)?;
-        ready.clear_ready();
+/// Tells of every link of this namespace that is gone, in a thread of its own, until the agent ends.
+pub fn watch(mut watcher: Watcher, events: &UnboundedSender<Event>) {
+    while !events.is_closed() {
+        let news = match watcher.wait(Duration::from_millis(500)) {
+            Ok(news) => news,
+            Err(error) => {
+                tracing::error!("links that vanish are not noticed any more: {error}");
+                return;
+            }
+        };
         for event in news {
-            let sent = match event {
+            // The owner is gone when the agent ends.
+            let _ = match event {
                 watch::Event::Gone { index, .. } => events.send(Event::LinkGone(index)),
                 watch::Event::Missed => events.send(Event::LinksUnknown),
                 watch::Event::Changed(_) => Ok(()),
             };
-            if sent.is_err() {
-                return Ok(());
-            }
         }
     }
 }

@@ -18,6 +18,7 @@ use crate::exit::{Failure, Kind};
 
 /// Runs the agent until SIGTERM or SIGINT. What it enforces stays in force.
 pub fn serve(args: Args) -> Result<(), Failure> {
+    start_log();
     let host = host_name(&args)?;
     enter(&args)?;
     let state = StateDir::open(&args.state_dir)?;
@@ -59,12 +60,10 @@ pub fn serve(args: Args) -> Result<(), Failure> {
         let (events, queue) = unbounded_channel();
         let hands = Hands { plane, links, state, events: events.clone() };
         let (jobs, thread) = hands.start().map_err(failed("start a thread"))?;
-        let reader = events.clone();
-        std::thread::Builder::new()
-            .name("drops".to_owned())
-            .spawn(move || drops::read(source, &reader))
-            .map_err(failed("start a thread"))?;
-        tokio::spawn(links::watch(watcher, events.clone()));
+        let told = events.clone();
+        spawn("drops", move || drops::read(source, &told))?;
+        let told = events.clone();
+        spawn("links", move || links::watch(watcher, &told))?;
         tokio::spawn(stop_on_signal(events.clone())?);
         let owner = Owner::new(agent, jobs, events.clone());
         tracing::info!("the agent is up: {}", args.run_dir.join("agent.sock").display());
@@ -174,6 +173,19 @@ fn stop_on_signal(
         }
         let _ = events.send(Event::Stop);
     })
+}
+
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), Failure> {
+    let thread = std::thread::Builder::new().name(name.to_owned()).spawn(work);
+    thread.map(drop).map_err(failed("start a thread"))
+}
+
+/// The log goes to standard error; `RUST_LOG` says how much of it (`info` by default).
+fn start_log() {
+    use tracing_subscriber::EnvFilter;
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    log.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init();
 }
 
 fn required(flag: &str) -> Failure {
