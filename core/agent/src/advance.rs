@@ -128,7 +128,7 @@ impl Agent {
                 }
             }
         }
-        let elsewhere = self.fabric.elsewhere(&self.slice, &self.elsewhere);
+        let elsewhere = self.fabric.elsewhere(&self.slice, &self.restored);
         if elsewhere != *self.elsewhere {
             self.elsewhere = Arc::new(elsewhere);
             self.unsaved.get_or_insert(now);

@@ -116,6 +116,8 @@ pub struct Agent {
     /// run left in force.
     pub(crate) slice_known: bool,
     pub(crate) elsewhere: Arc<Elsewhere>,
+    /// Where an earlier run knew others to be.
+    pub(crate) restored: Arc<Elsewhere>,
     /// Where the other endpoints are has changed since it was last kept; since then.
     pub(crate) unsaved: Option<Now>,
     pub(crate) plane: PlaneState,
@@ -169,6 +171,7 @@ impl Agent {
             endpoints: endpoints.collect(),
             slice: policy.0,
             slice_known,
+            restored: policy.1.clone(),
             elsewhere: policy.1,
             unsaved: None,
             plane: PlaneState::default(),
