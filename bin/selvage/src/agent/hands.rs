@@ -51,9 +51,8 @@ impl Hands {
     /// Starts the thread. It ends when the sender is dropped, after what was asked before.
     pub fn start(self) -> std::io::Result<(Sender<Job>, JoinHandle<()>)> {
         let (sender, jobs) = channel();
-        let thread = std::thread::Builder::new()
-            .name("hands".to_owned())
-            .spawn(move || self.work(&jobs))?;
+        let thread =
+            std::thread::Builder::new().name("hands".to_owned()).spawn(move || self.work(&jobs))?;
         Ok((sender, thread))
     }
 

@@ -57,7 +57,12 @@ impl Links {
     }
 
     /// Gives the far end its MAC, addresses and routes, and brings both ends up.
-    pub fn raise(&mut self, plan: &LinkPlan, mac: Mac, addresses: &[Address]) -> Result<(), Refusal> {
+    pub fn raise(
+        &mut self,
+        plan: &LinkPlan,
+        mac: Mac,
+        addresses: &[Address],
+    ) -> Result<(), Refusal> {
         let there = open_namespace(&plan.netns)?;
         let mut up = || -> Result<(), Error> {
             let mut far = Netlink::open_in(&there)?;
@@ -103,16 +108,17 @@ fn made(error: &Error, plan: &LinkPlan) -> Refusal {
             plan.netns.display(),
             plan.host_ifname
         );
-        return Refusal::new(Code::Link, message).hint("choose another ifname, or remove that link");
+        return Refusal::new(Code::Link, message)
+            .hint("choose another ifname, or remove that link");
     }
     Refusal::new(Code::Link, error.to_string())
 }
 
 /// The number of an agent's link group: never 0, which is everybody's. FNV-1a, 32 bits.
 fn mark(host: &str) -> u32 {
-    let hash = host.bytes().fold(0x811c_9dc5_u32, |state, byte| {
-        (state ^ u32::from(byte)).wrapping_mul(0x0100_0193)
-    });
+    let hash = host
+        .bytes()
+        .fold(0x811c_9dc5_u32, |state, byte| (state ^ u32::from(byte)).wrapping_mul(0x0100_0193));
     hash.max(1)
 }
 

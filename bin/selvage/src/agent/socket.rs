@@ -32,8 +32,9 @@ impl Socket {
         let path = run_dir.join("agent.sock");
         if std::os::unix::net::UnixStream::connect(&path).is_ok() {
             let message = format!("an agent listens on `{}` already", path.display());
-            return Err(Failure::new(Kind::Failed, message)
-                .hint("stop it first, or give this one its own --name, --state-dir and --run-dir"));
+            return Err(Failure::new(Kind::Failed, message).hint(
+                "stop it first, or give this one its own --name, --state-dir and --run-dir",
+            ));
         }
         let failed = |error: io::Error| {
             Failure::new(Kind::Failed, format!("cannot listen on `{}`: {error}", path.display()))
@@ -111,9 +112,7 @@ async fn converse(stream: UnixStream, number: u64, events: mpsc::UnboundedSender
     }
 }
 
-async fn read_line(
-    reader: &mut BufReader<OwnedReadHalf>,
-) -> Result<Option<Vec<u8>>, Refusal> {
+async fn read_line(reader: &mut BufReader<OwnedReadHalf>) -> Result<Option<Vec<u8>>, Refusal> {
     let mut line = Vec::new();
     let mut limited = reader.take(MAX_LINE as u64 + 1);
     match limited.read_until(b'\n', &mut line).await {

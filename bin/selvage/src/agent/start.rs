@@ -138,8 +138,9 @@ fn enter(args: &Args) -> Result<(), Failure> {
             Failure::new(Kind::Input, error.to_string())
                 .hint("`ip netns list` shows the named ones")
         })?;
-        setns(&namespace, CloneFlags::CLONE_NEWNET)
-            .map_err(|error| Failure::new(Kind::Failed, format!("cannot enter `{name}`: {error}")))?;
+        setns(&namespace, CloneFlags::CLONE_NEWNET).map_err(|error| {
+            Failure::new(Kind::Failed, format!("cannot enter `{name}`: {error}"))
+        })?;
     }
     Ok(())
 }

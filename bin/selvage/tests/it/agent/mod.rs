@@ -145,9 +145,11 @@ fn what_is_attached_reaches_what_the_contract_allows_and_the_drops_say_why_not()
     assert!(status.controller.connected && status.faults.is_empty(), "{status:#?}");
     assert_eq!(status.applied, Revision(1));
     assert!(status.reasons.contains_key(&Reason::Contract), "{status:#?}");
-    eventually("the controller hears of it", || match fabric.controller.applied(&fabric.one.name) {
-        Some(Revision(1)) => Ok(()),
-        other => Err(format!("{other:?}")),
+    eventually("the controller hears of it", || {
+        match fabric.controller.applied(&fabric.one.name) {
+            Some(Revision(1)) => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
     });
 }
 
@@ -197,9 +199,12 @@ fn a_commit_changes_what_passes() {
     });
     assert!(!web.pings(to));
     fabric.controller.commit(shop());
-    eventually("web reaches db again", || {
-        if web.pings(to) { Ok(()) } else { Err("no echo".into()) }
-    });
+    eventually(
+        "web reaches db again",
+        || {
+            if web.pings(to) { Ok(()) } else { Err("no echo".into()) }
+        },
+    );
 }
 
 #[test]
@@ -226,7 +231,7 @@ fn an_agent_that_is_killed_and_comes_back_loses_no_packet_and_no_connection() {
         }
         other => Err(format!("{other:#?}")),
     });
-    assert_eq!(fabric.one.links(), [before.host_ifname.clone()], "the orphan is gone");
+    assert_eq!(fabric.one.links(), std::slice::from_ref(&before.host_ifname), "the orphan is gone");
     // Then the controller goes, and the agents are killed once more: they know the policy.
     drop(fabric.controller);
     fabric.one.kill();
@@ -297,7 +302,10 @@ impl Traffic {
                 match inbox.recv(&mut bytes) {
                     Ok(_) => received += 1,
                     Err(error) => {
-                        assert!(matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut));
+                        assert!(matches!(
+                            error.kind(),
+                            ErrorKind::WouldBlock | ErrorKind::TimedOut
+                        ));
                         if over.load(Ordering::Relaxed) {
                             return received;
                         }
