@@ -3,15 +3,16 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use selvage_rules::{BridgeDomain, EndpointId, Mac};
 
 use crate::address::{self, Wish};
 use crate::agent::{Agent, ControllerState, Output, plan};
 use crate::datapath::Port;
-use crate::endpoint::{Endpoint, Link, Phase};
+use crate::endpoint::{Endpoint, Failing, Link, Phase};
 use crate::fabric::{Event, GroupState};
-use crate::local::{Code, Refusal, Response};
+use crate::local::{Code, Refusal};
 use crate::slice::Resolved;
 use crate::{Now, words};
 
@@ -20,7 +21,7 @@ impl Agent {
     pub(crate) fn settle(&mut self, now: Now) {
         self.hear(now);
         self.ask_for_policy(now);
-        self.take_policy(now);
+        self.take_policy();
         let ids: Vec<EndpointId> = self.endpoints.keys().cloned().collect();
         for id in &ids {
             self.advance(id, now);
@@ -108,7 +109,7 @@ impl Agent {
     /// Takes over the policy that has arrived, if all of it has. A group that was complete before and
     /// is not now holds everything back: half a policy is none. A group that is new waits for
     /// itself only.
-    fn take_policy(&mut self, now: Now) {
+    fn take_policy(&mut self) {
         if !self.fabric.take_changed() {
             return;
         }
@@ -129,9 +130,10 @@ impl Agent {
             }
         }
         let elsewhere = self.fabric.elsewhere(&self.slice, &self.restored);
-        if elsewhere != *self.elsewhere {
+        let moves = self.elsewhere.moves(&elsewhere);
+        if !moves.is_empty() {
             self.elsewhere = Arc::new(elsewhere);
-            self.unsaved.get_or_insert(now);
+            self.note(moves);
         }
     }
 
@@ -266,16 +268,17 @@ impl Agent {
         endpoint.declared = wanted;
     }
 
-    /// The attach of this endpoint cannot succeed, or it is to go.
+    /// The attach of this endpoint cannot succeed, or it is to go. Whoever waits for it is told when
+    /// nothing is left of it, so that it can be tried again at once.
     pub(crate) fn fail(&mut self, id: &EndpointId, refusal: Refusal, now: Now) {
         let Some(endpoint) = self.endpoints.get_mut(id).filter(|e| !e.is_leaving()) else { return };
         endpoint.phase = Phase::Leaving;
         endpoint.declared = None;
-        let waiting = endpoint.attaching.take();
-        self.fabric.undeclare(id, now);
-        if let Some(attaching) = waiting {
-            self.answer(attaching.ticket, Response::Error(refusal));
+        if let Some(attaching) = endpoint.attaching.take() {
+            let answer_by = now + CLEAN_UP;
+            endpoint.failing = Some(Failing { ticket: attaching.ticket, refusal, answer_by });
         }
+        self.fabric.undeclare(id, now);
     }
 
     /// Removes the link of an endpoint that the data plane has forgotten.
@@ -332,6 +335,9 @@ impl Agent {
             .hint("`selvage status` shows what the agent waits for")
     }
 }
+
+/// A failed attach is answered after this long, even if what it left is not cleaned up by then.
+const CLEAN_UP: Duration = Duration::from_secs(1);
 
 /// After so many refused declarations something else is wrong.
 const MOST_REFUSALS: u32 = 64;

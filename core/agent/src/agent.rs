@@ -14,11 +14,11 @@ use selvage_rules::{Desired, EndpointId, Revision};
 
 use crate::datapath::{Applied, PlaneError, Port};
 use crate::drops::Names;
-use crate::endpoint::{Attaching, Endpoint, Link, Phase};
+use crate::endpoint::{Attaching, Endpoint, Failing, Link, Phase};
 use crate::fabric::Fabric;
 use crate::local::{Address, Attach, Code, Refusal, Response, Timings};
 use crate::record;
-use crate::slice::{Elsewhere, Slice};
+use crate::slice::{Elsewhere, Move, Slice};
 use crate::{Now, Ticket, group_dn};
 
 /// Endpoints cannot have a packet that becomes greater than 1500 bytes in the tunnel: 50 bytes are
@@ -92,8 +92,11 @@ pub enum Output {
     Apply(Arc<Desired>),
     /// Keep this; it must be durable before the next output is carried out.
     SaveEndpoints(record::Endpoints),
-    /// Likewise.
+    /// Likewise; it replaces the policy and the moves kept before.
     SavePolicy(record::Policy),
+    /// Append this to what was kept. It must survive the end of this program, but not that of the
+    /// host: no endpoint of this host survives that either.
+    SaveMoves(record::Moves),
     /// Answer a request.
     Answer(Ticket, Box<Response>),
     /// Connect to this address. Answered by [`Agent::connected`] or [`Agent::disconnected`].
@@ -118,8 +121,11 @@ pub struct Agent {
     pub(crate) elsewhere: Arc<Elsewhere>,
     /// Where an earlier run knew others to be.
     pub(crate) restored: Arc<Elsewhere>,
-    /// Where the other endpoints are has changed since it was last kept; since then.
-    pub(crate) unsaved: Option<Now>,
+    /// The number of the last record of policy.
+    pub(crate) sequence: u64,
+    /// How many moves were kept since it was; `None` before this run has made one, since the last
+    /// line of an earlier run may be cut off.
+    pub(crate) moves: Option<usize>,
     pub(crate) plane: PlaneState,
     /// Why what is to be kept cannot be.
     pub(crate) unkept: Option<Refusal>,
@@ -159,6 +165,7 @@ impl Agent {
     pub fn new(config: Config, restored: Restored, now: Now) -> Agent {
         let fabric = Fabric::new(&config, now);
         let slice_known = restored.policy.is_some() || restored.endpoints.is_empty();
+        let sequence = restored.policy.as_ref().map_or(0, |policy| policy.sequence);
         let policy = restored.policy.map(|p| (p.slice, p.elsewhere)).unwrap_or_default();
         let endpoints = restored
             .endpoints
@@ -173,7 +180,8 @@ impl Agent {
             slice_known,
             restored: policy.1.clone(),
             elsewhere: policy.1,
-            unsaved: None,
+            sequence,
+            moves: None,
             plane: PlaneState::default(),
             unkept: None,
             reported: None,
@@ -201,10 +209,11 @@ impl Agent {
             .flat_map(|a| [Some(a.deadline), away.map(|patience| a.started + patience)])
             .flatten()
             .map(|at| (at, "an attach takes too long"));
+        let failing = self.endpoints.values().filter_map(|e| e.failing.as_ref());
+        let failing = failing.map(|f| (f.answer_by, "a failed attach is to be answered"));
         let retry = self.plane.refused.as_ref().map(|(_, _, at)| (*at, "ask the data plane again"));
-        let save = self.unsaved.map(|since| (since + SAVE_DELAY, "keep where others are"));
         let fabric = self.fabric.next_deadline();
-        attaches.chain(retry).chain(save).chain(fabric).min()
+        attaches.chain(failing).chain(retry).chain(fabric).min()
     }
 
     /// Time has passed.
@@ -227,8 +236,13 @@ impl Agent {
         for (id, refusal) in late {
             self.fail(&id, refusal, now);
         }
-        if self.unsaved.is_some_and(|since| now >= since + SAVE_DELAY) {
-            self.save_policy();
+        let due = self
+            .endpoints
+            .values_mut()
+            .filter(|e| e.failing.as_ref().is_some_and(|f| now >= f.answer_by));
+        let due: Vec<Failing> = due.filter_map(|e| e.failing.take()).collect();
+        for failing in due {
+            self.answer(failing.ticket, Response::Error(failing.refusal));
         }
         self.settle(now);
     }
@@ -347,6 +361,9 @@ impl Agent {
     pub fn unlinked(&mut self, id: &EndpointId, now: Now) {
         if let Some(endpoint) = self.endpoints.remove(id) {
             self.save_endpoints();
+            if let Some(failing) = endpoint.failing {
+                self.answer(failing.ticket, Response::Error(failing.refusal));
+            }
             for ticket in endpoint.detaching {
                 let gone = crate::local::Detach { id: id.clone() };
                 self.answer(ticket, Response::Detached(gone));
@@ -436,18 +453,32 @@ impl Agent {
     }
 
     pub(crate) fn save_policy(&mut self) {
-        self.unsaved = None;
+        self.sequence += 1;
+        self.moves = Some(0);
         self.output(Output::SavePolicy(record::Policy {
             version: record::VERSION,
+            sequence: self.sequence,
             slice: self.slice.clone(),
             elsewhere: self.elsewhere.clone(),
         }));
     }
+
+    /// Keeps what changed elsewhere: by itself, until that is as long as all there is.
+    pub(crate) fn note(&mut self, moves: Vec<Move>) {
+        let most = self.elsewhere.len().max(FEW);
+        match self.moves.map(|before| before + moves.len()).filter(|count| *count <= most) {
+            None => self.save_policy(),
+            Some(count) => {
+                self.moves = Some(count);
+                let sequence = self.sequence;
+                self.output(Output::SaveMoves(record::Moves { sequence, moves }));
+            }
+        }
+    }
 }
 
-/// How long changes of where others are wait to be kept: they are many, and an old place only costs
-/// packets until the controller says better.
-const SAVE_DELAY: Duration = Duration::from_secs(1);
+/// So many moves are never worth a record of everything.
+const FEW: usize = 256;
 
 pub(crate) fn plan(endpoint: &Endpoint) -> LinkPlan {
     LinkPlan {

@@ -69,6 +69,15 @@ pub(crate) struct Attaching {
     pub timings: Timings,
 }
 
+/// A request that could not be fulfilled, and is answered when nothing is left of it.
+#[derive(Debug, Clone)]
+pub(crate) struct Failing {
+    pub ticket: Ticket,
+    pub refusal: Refusal,
+    /// When it is answered whatever is left.
+    pub answer_by: Now,
+}
+
 /// One endpoint of this host.
 #[derive(Debug, Clone)]
 pub(crate) struct Endpoint {
@@ -99,6 +108,7 @@ pub(crate) struct Endpoint {
     /// The registry refused it when it was settled already.
     pub conflict: Option<Refusal>,
     pub attaching: Option<Attaching>,
+    pub failing: Option<Failing>,
     /// Requests that wait for it to be gone.
     pub detaching: Vec<Ticket>,
     pub timings: Option<Timings>,
@@ -127,6 +137,7 @@ impl Endpoint {
             confirmed: false,
             conflict: None,
             attaching: Some(attaching),
+            failing: None,
             detaching: Vec::new(),
             timings: None,
         }
@@ -153,6 +164,7 @@ impl Endpoint {
             confirmed: false,
             conflict: None,
             attaching: None,
+            failing: None,
             detaching: Vec::new(),
             timings: None,
         }

@@ -11,7 +11,7 @@ use selvage_rules::{EndpointId, Mac};
 use serde::{Deserialize, Serialize};
 
 use crate::local::Address;
-use crate::slice::{Elsewhere, Slice};
+use crate::slice::{Elsewhere, Move, Slice};
 
 /// The version of the records that this program writes and reads.
 pub const VERSION: u32 = 1;
@@ -53,8 +53,30 @@ pub struct EndpointRecord {
 pub struct Policy {
     /// [`VERSION`].
     pub version: u32,
+    /// Counts up with every record; [`Moves`] say which one they follow.
+    pub sequence: u64,
     /// The policy.
     pub slice: Arc<Slice>,
     /// The other hosts and their endpoints.
     pub elsewhere: Arc<Elsewhere>,
+}
+
+/// What changed elsewhere since a [`Policy`] was kept. Endpoints of other hosts come and go by the
+/// thousand, and a record of all of them is long; so these are appended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Moves {
+    /// [`Policy::sequence`] of the record that they change.
+    pub sequence: u64,
+    /// In the order in which they happened.
+    pub moves: Vec<Move>,
+}
+
+impl Policy {
+    /// Takes in what changed since; what follows another record is passed over.
+    pub fn follow(&mut self, later: impl Iterator<Item = Moves>) {
+        let mut elsewhere = Elsewhere::clone(&self.elsewhere);
+        let ours = later.filter(|moves| moves.sequence == self.sequence);
+        ours.flat_map(|moves| moves.moves).for_each(|change| elsewhere.take(change));
+        self.elsewhere = Arc::new(elsewhere);
+    }
 }

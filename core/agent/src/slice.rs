@@ -68,7 +68,65 @@ pub struct Elsewhere {
     pub hosts: BTreeMap<Arc<str>, IpAddr>,
 }
 
+/// One thing that changed elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Move {
+    /// An endpoint is there now.
+    Came(ScopeId, EndpointId, Location),
+    /// An endpoint is nowhere now.
+    Went(ScopeId, EndpointId),
+    /// A host has this tunnel address now.
+    HostCame(Arc<str>, IpAddr),
+    /// A host is gone.
+    HostWent(Arc<str>),
+}
+
 impl Elsewhere {
+    /// What changed from `self` to `new`.
+    pub fn moves(&self, new: &Elsewhere) -> Vec<Move> {
+        let mut moves = Vec::new();
+        let none = BTreeMap::new();
+        for (scope, after) in &new.locations {
+            let before = self.locations.get(scope).unwrap_or(&none);
+            let came = after.iter().filter(|(id, location)| before.get(*id) != Some(*location));
+            moves.extend(came.map(|(id, l)| Move::Came(*scope, id.clone(), l.clone())));
+        }
+        for (scope, before) in &self.locations {
+            let after = new.locations.get(scope).unwrap_or(&none);
+            let went = before.keys().filter(|id| !after.contains_key(*id));
+            moves.extend(went.map(|id| Move::Went(*scope, id.clone())));
+        }
+        let came = new.hosts.iter().filter(|(name, ip)| self.hosts.get(*name) != Some(*ip));
+        moves.extend(came.map(|(name, ip)| Move::HostCame(name.clone(), *ip)));
+        let went = self.hosts.keys().filter(|name| !new.hosts.contains_key(*name));
+        moves.extend(went.map(|name| Move::HostWent(name.clone())));
+        moves
+    }
+
+    /// Takes in one change.
+    pub fn take(&mut self, change: Move) {
+        match change {
+            Move::Came(scope, id, location) => {
+                self.locations.entry(scope).or_default().insert(id, location);
+            }
+            Move::Went(scope, id) => {
+                self.locations.get_mut(&scope).map(|held| held.remove(&id));
+            }
+            Move::HostCame(name, ip) => drop(self.hosts.insert(name, ip)),
+            Move::HostWent(name) => drop(self.hosts.remove(&name)),
+        }
+    }
+
+    /// How many endpoints and hosts are known.
+    pub fn len(&self) -> usize {
+        self.locations.values().map(BTreeMap::len).sum::<usize>() + self.hosts.len()
+    }
+
+    /// Whether nothing is known.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
     /// Every address that endpoints of other hosts have in this VRF.
     pub fn addresses(&self, scope: ScopeId) -> impl Iterator<Item = IpAddr> + '_ {
         self.locations
@@ -140,4 +198,50 @@ fn remote(location: &Location) -> Remote {
     let Location { tunnel, bd, class, mac, ips, .. } = location;
     let endpoint = Endpoint { bd: *bd, class: *class, mac: *mac, ips: ips.clone() };
     Remote { endpoint, tunnel: *tunnel }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn location(last: u8) -> Location {
+        Location {
+            tunnel: [192, 0, 2, last].into(),
+            bd: BdId(7),
+            class: ClassId(16386),
+            mac: Mac([2, 0, 0, 0, 0, last]),
+            ips: vec![[10, 0, 0, last].into()],
+            group: "g".into(),
+            bridge_domain: "bd".into(),
+        }
+    }
+
+    #[test]
+    fn moves_lead_from_one_to_the_other() {
+        let at = |list: &[(u32, &str, u8)]| {
+            let mut elsewhere = Elsewhere::default();
+            for (scope, id, last) in list {
+                let id = EndpointId((*id).into());
+                elsewhere.take(Move::Came(ScopeId(*scope), id, location(*last)));
+                elsewhere
+                    .take(Move::HostCame(format!("h{last}").into(), [192, 0, 2, *last].into()));
+            }
+            elsewhere
+        };
+        let states = [
+            at(&[]),
+            at(&[(1, "h1/a", 1), (1, "h2/b", 2)]),
+            at(&[(1, "h1/a", 3), (2, "h2/b", 2)]),
+            at(&[(2, "h2/b", 2)]),
+        ];
+        for from in &states {
+            for to in &states {
+                let mut state = from.clone();
+                from.moves(to).into_iter().for_each(|change| state.take(change));
+                state.locations.retain(|_, held| !held.is_empty());
+                assert_eq!(&state, to);
+                assert_eq!(from.moves(to).is_empty(), from == to);
+            }
+        }
+    }
 }

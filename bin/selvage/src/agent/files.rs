@@ -6,7 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::{Flock, FlockArg};
-use selvage_agent::record::{Endpoints, Policy, VERSION};
+use selvage_agent::record::{Endpoints, Moves, Policy, VERSION};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -14,6 +14,7 @@ use crate::exit::{Failure, Kind};
 
 const ENDPOINTS: &str = "endpoints.json";
 const POLICY: &str = "policy.json";
+const MOVES: &str = "moves.jsonl";
 
 /// The state directory of a running agent. It is this agent's alone for as long as this value lives.
 pub struct StateDir {
@@ -62,7 +63,11 @@ impl StateDir {
     /// the controller, and what is in force stays.
     pub fn policy(&self) -> Result<Option<Policy>, String> {
         let kept: Option<Policy> = self.read(POLICY)?;
-        Ok(kept.filter(|kept| kept.version == VERSION))
+        let Some(mut policy) = kept.filter(|kept| kept.version == VERSION) else { return Ok(None) };
+        let lines = fs::read_to_string(self.path.join(MOVES)).unwrap_or_default();
+        // The last line may be cut off: what it says had not come into force.
+        policy.follow(lines.lines().map_while(|line| serde_json::from_str(line).ok()));
+        Ok(Some(policy))
     }
 
     /// Keeps the endpoints.
@@ -70,25 +75,43 @@ impl StateDir {
         self.write(ENDPOINTS, endpoints)
     }
 
-    /// Keeps the policy.
+    /// Keeps the policy. Moves that were kept before say themselves that they follow another one, so
+    /// a crash before they are gone does no harm.
     pub fn save_policy(&self, policy: &Policy) -> Result<(), String> {
-        self.write(POLICY, policy)
+        self.write(POLICY, policy)?;
+        self.remove(MOVES)
+    }
+
+    /// Keeps what changed elsewhere since. Not synced: a host that loses its page cache has lost its
+    /// endpoints too.
+    pub fn save_moves(&self, moves: &Moves) -> Result<(), String> {
+        let path = self.path.join(MOVES);
+        let append = || -> io::Result<()> {
+            let mut line = serde_json::to_vec(moves)?;
+            line.push(b'\n');
+            OpenOptions::new().create(true).append(true).mode(0o600).open(&path)?.write_all(&line)
+        };
+        append().map_err(|error| format!("cannot write `{}`: {error}", path.display()))
     }
 
     /// Forgets everything.
     pub fn clear(&self) -> Result<(), String> {
-        for name in [ENDPOINTS, POLICY, "lock"] {
-            let path = self.path.join(name);
-            match fs::remove_file(&path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(format!("cannot remove `{}`: {error}", path.display()));
-                }
-                _ => {}
-            }
+        for name in [ENDPOINTS, POLICY, MOVES, "lock"] {
+            self.remove(name)?;
         }
         // It may hold what is not ours; then it stays.
         let _ = fs::remove_dir(&self.path);
         Ok(())
+    }
+
+    fn remove(&self, name: &str) -> Result<(), String> {
+        let path = self.path.join(name);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(format!("cannot remove `{}`: {error}", path.display()))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn newer(&self, name: &str) -> Failure {

@@ -106,6 +106,10 @@ impl Hands {
                 let result = self.state.save_policy(&policy);
                 self.tell(Event::Saved(result));
             }
+            Output::SaveMoves(moves) => {
+                let result = self.state.save_moves(&moves);
+                self.tell(Event::Saved(result));
+            }
             Output::Answer(ticket, response) => self.tell(Event::Answer(ticket, response)),
             // These are the owner's own.
             Output::Connect(..) | Output::Send(..) | Output::Close(_) => {}

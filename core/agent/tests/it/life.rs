@@ -130,7 +130,6 @@ fn a_restarted_agent_enforces_what_it_enforced_before_it_hears_from_anybody() {
     let before = world.attach("web-1", WEB).unwrap();
     let update = world.controller.locate(remote_db("10.2.0.9"));
     world.deliver(&update);
-    world.wait(Duration::from_secs(2));
     let in_force = world.in_force.clone();
     world.reachable = false;
     world.restart();

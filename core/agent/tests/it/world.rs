@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use selvage_agent::datapath::{Applied, PlaneError};
 use selvage_agent::local::{Attach, Code, Detach, EndpointView, Refusal, Response};
-use selvage_agent::record::{Endpoints, Policy};
+use selvage_agent::record::{Endpoints, Moves, Policy};
 use selvage_agent::{Agent, Config, Now, Output, Restored, Ticket};
 use selvage_opflex::Time;
 use selvage_opflex::client::PeerId;
@@ -36,6 +36,7 @@ pub struct World {
     pub answers: BTreeMap<Ticket, Response>,
     pub endpoints: Option<Endpoints>,
     pub policy: Option<Policy>,
+    moves: Vec<Moves>,
     peer: Option<PeerId>,
     now: Now,
     next_ticket: u64,
@@ -74,6 +75,7 @@ impl World {
             answers: BTreeMap::new(),
             endpoints: None,
             policy: None,
+            moves: Vec::new(),
             peer: None,
             now,
             next_ticket: 1,
@@ -95,7 +97,9 @@ impl World {
                 (record, ifindex)
             })
             .collect();
-        let restored = Restored { endpoints, policy: self.policy.clone() };
+        let mut policy = self.policy.clone();
+        policy.iter_mut().for_each(|policy| policy.follow(self.moves.iter().cloned()));
+        let restored = Restored { endpoints, policy };
         self.agent = Agent::new(config(), restored, self.now);
         self.run();
     }
@@ -137,7 +141,8 @@ impl World {
             }
             Output::Apply(desired) => self.apply(desired),
             Output::SaveEndpoints(endpoints) => self.endpoints = Some(endpoints),
-            Output::SavePolicy(policy) => self.policy = Some(policy),
+            Output::SavePolicy(policy) => (self.policy, self.moves) = (Some(policy), Vec::new()),
+            Output::SaveMoves(moves) => self.moves.push(moves),
             Output::Answer(ticket, response) => {
                 assert!(self.answers.insert(ticket, *response).is_none(), "answered twice");
             }
