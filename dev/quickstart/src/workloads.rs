@@ -14,7 +14,7 @@ use crate::interrupted;
 use crate::progress::bar;
 
 const TIERS: [&str; 3] = ["web", "app", "db"];
-const HOSTS: [&str; 2] = ["h1", "h2"];
+const HOSTS: [&str; 2] = ["qs-h1", "qs-h2"];
 
 /// The ports of the three contracts, and one that no contract names.
 pub const PORTS: [u16; 5] = [80, 443, 8080, 5432, 22];

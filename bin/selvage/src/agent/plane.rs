@@ -9,7 +9,7 @@ use selvage_host::{Netlink, Vxlan, bpffs};
 
 use super::start::{refused, system};
 use super::{Args, Dataplane};
-use crate::exit::Failure;
+use crate::exit::{Failure, Kind};
 
 /// The tunnel device. A host has one: it owns the UDP port.
 const TUNNEL: &str = "svtun0";
@@ -42,6 +42,17 @@ pub fn remove(args: &Args, host: &str) -> Result<(), Failure> {
             let mut netlink = Netlink::open().map_err(system)?;
             netlink.delete_link(TUNNEL).map(drop).map_err(system)
         }
+    }
+}
+
+/// Removes what the data plane of the agent `host` has pinned, where its namespace is gone.
+pub fn remove_pins(host: &str) -> Result<(), Failure> {
+    match std::fs::remove_dir_all(pin_dir(host)) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            let dir = pin_dir(host);
+            Err(Failure::new(Kind::Failed, format!("cannot remove `{}`: {error}", dir.display())))
+        }
+        _ => Ok(()),
     }
 }
 

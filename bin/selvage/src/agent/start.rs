@@ -80,12 +80,17 @@ pub fn serve(args: Args) -> Result<(), Failure> {
 /// Removes everything that an agent of this name left on this host.
 pub fn uninstall(args: &Args) -> Result<(), Failure> {
     let host = host_name(args)?;
-    enter(args)?;
     let state = StateDir::open(&args.state_dir)?;
-    let mut links = Links::open(&host).map_err(system)?;
-    plane::remove(args, &host)?;
-    for port in links.ours().map_err(system)? {
-        links.remove(&port.name).map_err(system)?;
+    if args.netns.as_deref().is_some_and(|name| NetNs::named(name).is_err()) {
+        // The links went with their namespace; what is pinned is left.
+        plane::remove_pins(&host)?;
+    } else {
+        enter(args)?;
+        plane::remove(args, &host)?;
+        let mut links = Links::open(&host).map_err(system)?;
+        for port in links.ours().map_err(system)? {
+            links.remove(&port.name).map_err(system)?;
+        }
     }
     let _ = std::fs::remove_file(args.run_dir.join("agent.sock"));
     state.clear().map_err(|why| Failure::new(Kind::Failed, why))

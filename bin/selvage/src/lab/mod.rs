@@ -46,7 +46,7 @@ pub struct DownArgs {
 #[derive(clap::Args)]
 struct Place {
     /// Name of the lab, in the names of its namespaces: 1-8 letters and digits
-    #[arg(long, default_value = "lab", value_parser = plan::parse_name)]
+    #[arg(long, default_value = plan::DEFAULT_NAME, value_parser = plan::parse_name)]
     name: String,
     /// Where the lab keeps its sockets, addresses, logs and state
     #[arg(long, env = "SELVAGE_RUN_DIR", value_name = "DIR", default_value = "/run/selvage")]

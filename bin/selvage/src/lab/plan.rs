@@ -31,7 +31,7 @@ pub struct Plan {
 /// One host of a lab.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Host {
-    /// Its name, `h1`.
+    /// Its name, `h1`; `LAB-h1` in a lab with a name of its own.
     pub name: String,
     /// Its network namespace.
     pub netns: String,
@@ -46,6 +46,9 @@ pub struct Host {
 /// Length of the prefix of a host's underlay network.
 pub const PREFIX_LEN: u8 = 24;
 
+/// The lab whose hosts are simply `h1`, `h2`.
+pub const DEFAULT_NAME: &str = "lab";
+
 /// Checks the name of a lab.
 pub fn parse_name(text: &str) -> Result<String, String> {
     let fits = (1..=8).contains(&text.len()) && text.chars().all(|c| c.is_ascii_alphanumeric());
@@ -56,8 +59,10 @@ impl Plan {
     /// A lab with this many hosts. Addresses are of 198.18.0.0/15, which RFC 2544 sets aside for
     /// tests; they exist in the lab's own namespaces only.
     pub fn new(name: &str, run_dir: &Path, hosts: u8, listen: &str) -> Plan {
+        // Names of agents are pinned names too, so those of two labs must differ.
+        let prefix = if name == DEFAULT_NAME { String::new() } else { format!("{name}-") };
         let host = |number: u8| Host {
-            name: format!("h{number}"),
+            name: format!("{prefix}h{number}"),
             netns: format!("sv-{name}-h{number}"),
             link: format!("sv{name}{number}"),
             address: Ipv4Addr::new(198, 18, number, 2),
