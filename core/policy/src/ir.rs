@@ -90,7 +90,7 @@ pub enum Scope {
 pub struct Contract {
     /// Between whom it counts.
     pub scope: Scope,
-    /// Its subjects, by DN. One that is broken beyond use is absent.
+    /// Its subjects, by DN.
     pub subjects: Vec<Subject>,
 }
 

@@ -1,6 +1,8 @@
 //! The lab's daemons: started, watched, started again when they die, stopped.
 
 use std::fs::{self, File};
+use std::os::fd::AsFd;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -11,7 +13,6 @@ use nix::sys::signal::{self, SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::{Pid, Uid};
 use selvage_agent::local::{Nothing, Request, Response};
-use std::os::fd::AsFd;
 
 use super::failed;
 use super::plan::{Host, Plan};
@@ -93,8 +94,20 @@ pub fn uninstall_agent(plan: &Plan, host: &Host) -> Result<(), Failure> {
     run(command, &format!("cleaning up host {}", host.name))
 }
 
+/// Makes the child start with no signal blocked: a mask is inherited through exec (signal(7)).
+fn unblock(command: &mut Command) {
+    // SAFETY: between fork and exec only sigprocmask(2) runs, which is async-signal-safe.
+    unsafe {
+        command.pre_exec(|| {
+            signal::sigprocmask(signal::SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)?;
+            Ok(())
+        });
+    }
+}
+
 /// Runs one of our own verbs to its end.
 fn run(mut command: Command, what: &str) -> Result<(), Failure> {
+    unblock(&mut command);
     command.stdin(Stdio::null()).stdout(Stdio::null());
     let output = command.output().map_err(|error| failed(what, error))?;
     if output.status.success() {
@@ -107,7 +120,7 @@ fn run(mut command: Command, what: &str) -> Result<(), Failure> {
 pub struct Signals(SignalFd);
 
 impl Signals {
-    /// Blocks the signals that would end this process. Children get a clean mask from `Command`.
+    /// Blocks the signals that would end this process.
     pub fn catch() -> Result<Signals, Failure> {
         let mut set = SigSet::empty();
         for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGCHLD] {
@@ -274,6 +287,7 @@ fn spawn(mut command: Command, plan: &Plan, name: &str) -> Result<Child, Failure
     let log = File::options().create(true).append(true).open(&path);
     let log = log.map_err(|error| failed(&format!("opening {}", path.display()), error))?;
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+    unblock(&mut command);
     command.spawn().map_err(|error| failed(&format!("starting {name}"), error))
 }
 

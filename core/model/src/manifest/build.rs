@@ -141,6 +141,7 @@ impl Builder {
         for (attribute, value) in defaults(shape, &block.post) {
             block.post.attributes.push((attribute.to_owned(), value.to_owned()));
         }
+        close_ranges(children.class, &mut block.post);
         self.check_ranges(&block);
         if let Some(dn) = dn {
             self.remember(shape.what, dn, name_span(node));
@@ -263,6 +264,17 @@ fn defaults(shape: &Shape, post: &Post) -> Vec<(&'static str, &'static str)> {
         .filter(|(attribute, _)| post.get(attribute).is_none())
         .filter(|(attribute, _)| *attribute != "prot" || is_ip)
         .collect()
+}
+
+/// A range with its first value only is that one value, as the data model has it. Said in full, so
+/// that it also narrows a range that stands in the tree already.
+fn close_ranges(class: &ClassDef, post: &mut Post) {
+    for (first, last) in class.ranges {
+        if let (Some(value), None) = (post.get(first), post.get(last)) {
+            let value = value.to_owned();
+            post.attributes.push(((*last).to_owned(), value));
+        }
+    }
 }
 
 fn example(shape: &Shape) -> String {

@@ -212,3 +212,10 @@ apic:
     let place = manifest.places.get("uni/tn-plant/brc-syslog/subj-up/intmnl/rsfiltAtt-telnet");
     assert_eq!(place.map(|span| span.line), Some(11));
 }
+
+#[test]
+fn a_port_alone_is_a_range_of_one() {
+    let manifest = parsed(SHOP);
+    let entry = &manifest.posts[0].children[3].children[0];
+    assert_eq!((entry.get("dFromPort"), entry.get("dToPort")), (Some("http"), Some("http")));
+}

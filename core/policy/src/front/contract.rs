@@ -34,7 +34,7 @@ pub(super) fn filters(reader: &mut Reader<'_>, intent: &mut Intent) {
 pub(super) fn contracts(reader: &mut Reader<'_>, intent: &mut Intent) {
     for mo in reader.objects.all("vzBrCP") {
         let subjects = reader.objects.under(mo.dn(), "vzSubj");
-        let subjects = subjects.into_iter().filter_map(|mo| subject(reader, intent, mo)).collect();
+        let subjects = subjects.into_iter().map(|mo| subject(reader, intent, mo)).collect();
         let contract = Contract { scope: scope(mo.get("scope")), subjects };
         intent.contracts.insert(mo.dn().clone(), contract);
     }
@@ -49,9 +49,10 @@ fn scope(word: &str) -> Scope {
     }
 }
 
-/// The subject `mo`, or nothing if a part of it denies and is broken: what it was to deny is then
-/// unknown, so nothing of it may permit either.
-fn subject(reader: &mut Reader<'_>, intent: &Intent, mo: &Mo) -> Option<Subject> {
+/// The subject `mo`. If a part of it denies and is broken, what it was to deny is unknown, so
+/// nothing of it may permit; what else it denies, it still does, since another subject may permit
+/// just that.
+fn subject(reader: &mut Reader<'_>, intent: &Intent, mo: &Mo) -> Subject {
     let mut broken = Vec::new();
     let uses_here = uses(reader, intent, mo.dn(), "vzRsSubjFiltAtt", &mut broken);
     let mut terms = vec![Term { dn: mo.dn().clone(), way: way(mo), uses: uses_here }];
@@ -66,10 +67,12 @@ fn subject(reader: &mut Reader<'_>, intent: &Intent, mo: &Mo) -> Option<Subject>
             let text = "what this denies is unknown: the whole subject permits nothing";
             reader.problem(&relation, Cause::BrokenDeny, text.to_owned());
         }
-        return None;
+        for term in &mut terms {
+            term.uses.retain(|used| used.action == Action::Deny);
+        }
     }
     terms.retain(|term| !term.uses.is_empty());
-    Some(Subject { dn: mo.dn().clone(), terms })
+    Subject { dn: mo.dn().clone(), terms }
 }
 
 fn way(mo: &Mo) -> Way {
