@@ -1,11 +1,12 @@
 //! The lab, through the command line that a user has.
 
-use std::io::{BufRead, BufReader};
+use std::fs::{self, File};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use selvage_agent::local::DropView;
@@ -17,6 +18,12 @@ use crate::interrupted;
 /// Where this lab lives: beside, not in, the place of daemons that serve this machine.
 const RUN_DIR: &str = "/run/selvage-quickstart";
 const NAME: &str = "qs";
+
+/// What the lab itself says; removed with it.
+const LOG: &str = "/run/selvage-quickstart.log";
+
+/// How often the lab is looked at until it is up.
+const GLANCE: Duration = Duration::from_millis(50);
 
 /// A running lab; dropping it removes it.
 pub struct Fabric {
@@ -52,24 +59,32 @@ impl Fabric {
         let mut fabric = Fabric { selvage, probe, up: None };
         fabric.run(&["down", "--name", NAME])?;
         let mut command = fabric.command(&["up", "--name", NAME, "--listen", "127.0.0.1:0"]);
+        // Its talk goes to a file, since it may outlive this program.
+        let talk = File::create(LOG).with_context(|| format!("creating {LOG}"))?;
         // A group of its own: Ctrl-C is for this program, which then stops the lab in order.
-        command.process_group(0).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-        let mut child = command.spawn().context("starting `selvage up`")?;
-        let talk = child.stderr.take().context("`selvage up` has no standard error")?;
-        fabric.up = Some(child);
-        let mut last = String::new();
-        let mut lines = BufReader::new(talk).lines();
-        for line in lines.by_ref() {
-            last = line?;
-            eprintln!("   {last}");
-            interrupted()?;
-            if last.starts_with("the lab is up") {
-                // Read on, so that the lab never writes into a closed pipe.
-                std::thread::spawn(move || lines.for_each(drop));
-                return Ok(fabric);
+        command.process_group(0).stdin(Stdio::null()).stdout(Stdio::null()).stderr(talk);
+        fabric.up = Some(command.spawn().context("starting `selvage up`")?);
+        fabric.wait_until_up()?;
+        Ok(fabric)
+    }
+
+    /// Repeats what the lab says until it says that it is up.
+    fn wait_until_up(&mut self) -> Result<()> {
+        let mut said = 0;
+        loop {
+            let ended = self.up.as_mut().is_some_and(|up| !matches!(up.try_wait(), Ok(None)));
+            let text = fs::read_to_string(LOG).unwrap_or_default();
+            for line in text.lines().skip(said) {
+                eprintln!("   {line}");
+                said += 1;
             }
+            if text.contains("the lab is up") {
+                return Ok(());
+            }
+            ensure!(!ended, "the lab did not come up");
+            interrupted()?;
+            std::thread::sleep(GLANCE);
         }
-        bail!("the lab did not come up: {last}")
     }
 
     /// Applies a policy and waits until both hosts are ready for it.
@@ -118,6 +133,7 @@ impl Fabric {
             let _ = kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGTERM);
         }
         child.wait().context("waiting for the lab to end")?;
+        let _ = fs::remove_file(LOG);
         removed.map(drop)
     }
 

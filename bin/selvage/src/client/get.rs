@@ -32,6 +32,28 @@ pub struct Args {
     output: Format,
 }
 
+/// Attributes that nearly every object has and nobody looks for; `-o json` shows them.
+const HOUSEKEEPING: &[&str] = &[
+    "childAction",
+    "dn",
+    "extMngdBy",
+    "forceResolve",
+    "lcOwn",
+    "modTs",
+    "monPolDn",
+    "name",
+    "rType",
+    "rn",
+    "stateQual",
+    "status",
+    "tCl",
+    "tRn",
+    "tType",
+    "triggerSt",
+    "uid",
+    "userdom",
+];
+
 /// Asks, and prints the objects.
 pub fn run(args: &Args) -> Result<(), Failure> {
     let answer = args.target.login()?.get(&args.path())?;
@@ -84,7 +106,7 @@ fn print(object: &Value, depth: usize) -> Result<(), Failure> {
     let name = if text("dn").is_empty() { text("rn") } else { text("dn") };
     let telling: Vec<String> = attributes
         .iter()
-        .filter(|(key, _)| !matches!(key.as_str(), "dn" | "rn" | "name" | "status" | "childAction"))
+        .filter(|(key, _)| !HOUSEKEEPING.contains(&key.as_str()))
         .filter_map(|(key, value)| value.as_str().map(|v| (key, v)))
         .filter(|(_, value)| !matches!(*value, "" | "unspecified" | "not-applicable" | "0"))
         .map(|(key, value)| {
