@@ -44,6 +44,11 @@ impl Failure {
         Failure { kind, message: message.into(), hint: None }
     }
 
+    /// What sort of failure it is.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
     /// What to do about it.
     pub fn hint(mut self, hint: impl Into<String>) -> Failure {
         self.hint = Some(hint.into());

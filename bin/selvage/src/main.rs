@@ -6,13 +6,20 @@
 mod agent;
 mod client;
 mod controller;
+mod doctor;
 mod exit;
 mod lab;
 mod run;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::exit::Failure;
+
+/// How a completion script is used.
+const COMPLETION: &str = "\
+  bash:  selvage completion bash > /etc/bash_completion.d/selvage
+  zsh:   selvage completion zsh > \"${fpath[1]}/_selvage\"
+  fish:  selvage completion fish > ~/.config/fish/completions/selvage.fish";
 
 /// Application-centric infrastructure for Linux: groups, contracts, and their enforcement at the
 /// edge of every host.
@@ -41,6 +48,14 @@ enum Verb {
     Ps(run::PsArgs),
     /// End workloads, and leave nothing of them
     Stop(run::StopArgs),
+    /// Say whether this machine can run each data plane, and whether what is installed is desired
+    Doctor(doctor::Args),
+    /// Print the completion script of a shell
+    #[command(after_help = COMPLETION)]
+    Completion {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
     #[command(flatten)]
     Client(client::Verb),
 }
@@ -63,6 +78,12 @@ fn main() -> std::process::ExitCode {
         Verb::Exec(args) => run::exec(args),
         Verb::Ps(args) => run::ps(args),
         Verb::Stop(args) => run::stop(args),
+        Verb::Doctor(args) => doctor::run(&args),
+        Verb::Completion { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "selvage", &mut script);
+            client::output::line(String::from_utf8_lossy(&script).trim_end())
+        }
         Verb::Client(verb) => client::run(verb),
     };
     exit::report(result)

@@ -36,6 +36,10 @@ pub trait Datapath: Send {
     /// What an earlier run left in force.
     fn installed(&mut self) -> Result<Installed, PlaneError>;
 
+    /// Compares what is installed with `desired`, entry by entry, and changes nothing. Empty when
+    /// they agree.
+    fn audit(&mut self, desired: &Desired) -> Result<Vec<Drift>, PlaneError>;
+
     /// What was counted since the plane was first made.
     fn counters(&mut self) -> Result<Counters, PlaneError>;
 
@@ -84,6 +88,39 @@ pub struct Installed {
     pub ports: BTreeSet<Port>,
     /// Revision of the last [`Desired`] that was applied; `None` on a fresh plane.
     pub revision: Option<Revision>,
+}
+
+/// A table of the plane whose entries are not the desired ones.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Drift {
+    /// Name of the table.
+    pub table: String,
+    /// Desired entries that are not there.
+    pub missing: u64,
+    /// Entries whose value is another one.
+    pub different: u64,
+    /// Entries that nobody desires.
+    pub extra: u64,
+}
+
+impl Drift {
+    /// Compares two tables. `None` when they agree.
+    pub fn between<K: Ord, V: PartialEq>(
+        table: &str,
+        installed: &BTreeMap<K, V>,
+        desired: &BTreeMap<K, V>,
+    ) -> Option<Drift> {
+        let mut drift = Drift { table: table.to_owned(), ..Drift::default() };
+        for (key, value) in desired {
+            match installed.get(key) {
+                None => drift.missing += 1,
+                Some(found) if found != value => drift.different += 1,
+                Some(_) => {}
+            }
+        }
+        drift.extra = installed.keys().filter(|key| !desired.contains_key(key)).count() as u64;
+        (drift.missing + drift.different + drift.extra > 0).then_some(drift)
+    }
 }
 
 /// Packets and their bytes.

@@ -19,7 +19,7 @@ use std::path::PathBuf;
 use selvage_rules::{ClassId, EndpointId, Mac, Reason, Revision, RuleId, ScopeId};
 use serde::{Deserialize, Serialize};
 
-use crate::datapath::{Count, Direction, Usage};
+use crate::datapath::{Count, Direction, Drift, Usage};
 
 /// The longest line either side accepts, in bytes.
 pub const MAX_LINE: usize = 1 << 20;
@@ -38,6 +38,8 @@ pub enum Request {
     Drops(Drops),
     /// How the agent is.
     Status(Nothing),
+    /// Compare what the data plane has installed with what is desired.
+    Audit(Nothing),
 }
 
 /// What the agent answers.
@@ -52,6 +54,8 @@ pub enum Response {
     Endpoints(Vec<EndpointView>),
     /// To `status`.
     Status(Box<StatusView>),
+    /// To `audit`.
+    Audit(AuditView),
     /// To `drops`: one dropped packet.
     Drop(Box<DropView>),
     /// To `drops`, while following: this many drops were left out because they were not read in
@@ -61,6 +65,22 @@ pub enum Response {
     End(Nothing),
     /// To any request: it did not work.
     Error(Refusal),
+}
+
+/// What the data plane has installed, against what is desired.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditView {
+    /// Which data plane.
+    pub dataplane: String,
+    /// The revision that is desired; `None` when this agent has asked the data plane for nothing
+    /// yet, so that there is nothing to compare with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub desired: Option<Revision>,
+    /// The revision that is installed; `None` on a fresh data plane.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub installed: Option<Revision>,
+    /// Tables that differ; empty when all agree.
+    pub drift: Vec<Drift>,
 }
 
 /// An empty object.

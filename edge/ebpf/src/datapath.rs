@@ -6,7 +6,8 @@ use std::fs;
 use std::time::Duration;
 
 use selvage_agent::datapath::{
-    Applied, Count, Counters, Datapath, DropSource, Installed, PlaneError, Port, Swept, Usage,
+    Applied, Count, Counters, Datapath, Drift, DropSource, Installed, PlaneError, Port, Swept,
+    Usage,
 };
 use selvage_rules::{Desired, Reason, Revision};
 
@@ -229,6 +230,26 @@ impl Datapath for Ebpf {
 
     fn installed(&mut self) -> Result<Installed> {
         Ok(Installed { ports: self.links.ports()?, revision: self.state.revision().map(Revision) })
+    }
+
+    fn audit(&mut self, desired: &Desired) -> Result<Vec<Drift>> {
+        let wanted = lower::places(desired, self.config.tunnel);
+        let tables = self.tables()?;
+        let (mut policy, held) = recover(&self.maps, &self.state)?;
+        let swap = policy.swap(&desired.table, &wanted.classes).map_err(full)?;
+        let links: BTreeMap<_, _> =
+            self.links.ports()?.into_iter().map(|port| (port.ifindex, ())).collect();
+        let locals = desired.locals.values().map(|local| (local.ifindex, ())).collect();
+        let drift = [
+            Drift::between("links", &links, &locals),
+            Drift::between("ports", &held.ports, &wanted.ports),
+            Drift::between("endpoints_by_ip", &held.by_ip, &wanted.by_ip),
+            Drift::between("endpoints_by_mac", &held.by_mac, &wanted.by_mac),
+            Drift::between("networks", &held.networks, &wanted.networks),
+            Drift::between("tunnels", &held.tunnels, &wanted.tunnels),
+            swap.drift(&tables),
+        ];
+        Ok(drift.into_iter().flatten().collect())
     }
 
     fn counters(&mut self) -> Result<Counters> {

@@ -16,6 +16,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use selvage_agent::datapath::Drift;
 use selvage_rules::{ClassId, PairKey, RuleId, RuleSet, RuleSetId, ScopeId, Table};
 
 use crate::eval::{Tables, current, wildcard};
@@ -60,6 +61,21 @@ pub struct Swap {
     pub gone: Vec<Bytes<types::pair_key>>,
     /// The state word at last, if it moves once more.
     pub last_word: Option<u64>,
+}
+
+impl Swap {
+    /// What this swap would mend of the pairs in `found`, with the rules they lead to.
+    pub fn drift(&self, found: &Tables) -> Option<Drift> {
+        let stays: Vec<_> = self.pairs.iter().filter(|(key, _)| !self.gone.contains(key)).collect();
+        let there = stays.iter().filter(|(key, _)| found.pairs.contains_key(key)).count();
+        let drift = Drift {
+            table: "pairs".to_owned(),
+            missing: (stays.len() - there) as u64,
+            different: there as u64,
+            extra: self.gone.len() as u64,
+        };
+        (drift.missing + drift.different + drift.extra > 0).then_some(drift)
+    }
 }
 
 /// A set that is installed.

@@ -39,6 +39,19 @@ impl Feature {
     /// What the sandbox needs.
     pub const SANDBOX: &[Feature] = &[Feature::Root, Feature::UserNamespaces];
 
+    /// What it is, as people say it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Feature::Root => "root, with the capabilities NET_ADMIN, SYS_ADMIN and BPF",
+            Feature::Tcx => "tcx (Linux 6.6 or later)",
+            Feature::Btf => "BTF of the kernel",
+            Feature::Bpffs => "the BPF file system",
+            Feature::Veth => "veth links",
+            Feature::Vxlan => "VXLAN devices",
+            Feature::UserNamespaces => "user namespaces",
+        }
+    }
+
     /// Whether this machine has it.
     pub fn present(self) -> bool {
         match self {

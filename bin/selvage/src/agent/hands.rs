@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
 use selvage_agent::datapath::{Counters, Datapath, PlaneError};
-use selvage_agent::local::{Code, Refusal};
+use selvage_agent::local::{AuditView, Code, Refusal, Response};
 use selvage_agent::{LinkPlan, Now, Output};
 use selvage_rules::Desired;
 use tokio::sync::{mpsc, oneshot};
@@ -22,6 +22,8 @@ pub enum Job {
     Do(Output),
     /// What did the data plane count?
     Count(oneshot::Sender<Counters>),
+    /// Is what the data plane has what it was asked for last?
+    Audit(oneshot::Sender<Response>),
     /// Forget connections that ended.
     Sweep,
     /// Which of the agent's links exist? Those that do not are told as gone.
@@ -33,6 +35,8 @@ pub struct Hands {
     pub plane: Box<dyn Datapath>,
     pub links: Links,
     pub state: StateDir,
+    /// What the data plane was asked for last.
+    pub desired: Option<Arc<Desired>>,
     pub events: mpsc::UnboundedSender<Event>,
 }
 
@@ -62,6 +66,12 @@ impl Hands {
                 Job::Do(output) => self.carry_out(output),
                 // Whoever asked may be gone.
                 Job::Count(reply) => drop(reply.send(self.count())),
+                Job::Audit(reply) => {
+                    let answer = self.audit().unwrap_or_else(|error| {
+                        Response::Error(Refusal::new(Code::DataPlane, error.to_string()))
+                    });
+                    drop(reply.send(answer));
+                }
                 Job::Sweep => {
                     if let Err(error) = self.plane.sweep(monotonic()) {
                         tracing::warn!("cannot sweep connections: {error}");
@@ -121,6 +131,7 @@ impl Hands {
         desired: &Arc<Desired>,
     ) -> Result<selvage_agent::datapath::Applied, PlaneError> {
         let result = self.plane.apply(desired);
+        self.desired = Some(Arc::clone(desired));
         match &result {
             Ok(applied) => tracing::debug!(
                 revision = applied.revision.0,
@@ -155,6 +166,17 @@ impl Hands {
             tracing::warn!("cannot read counters: {error}");
             Counters::default()
         })
+    }
+
+    fn audit(&mut self) -> Result<Response, PlaneError> {
+        let installed = self.plane.installed()?.revision;
+        let drift = match &self.desired {
+            Some(desired) => self.plane.audit(desired)?,
+            None => Vec::new(),
+        };
+        let desired = self.desired.as_ref().map(|desired| desired.revision);
+        let dataplane = self.plane.name().to_owned();
+        Ok(Response::Audit(AuditView { dataplane, desired, installed, drift }))
     }
 
     fn look_for_links(&mut self, known: &[u32]) {

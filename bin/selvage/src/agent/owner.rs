@@ -164,6 +164,7 @@ impl Owner {
                     }
                 });
             }
+            Request::Audit(_) => self.ask(Job::Audit(reply)),
             // The socket asks for these in its own way.
             Request::Drops(_) => {}
         }

@@ -58,7 +58,7 @@ pub fn serve(args: Args) -> Result<(), Failure> {
     runtime.block_on(async {
         let socket = Socket::bind(&args.run_dir)?;
         let (events, queue) = unbounded_channel();
-        let hands = Hands { plane, links, state, events: events.clone() };
+        let hands = Hands { plane, links, state, desired: None, events: events.clone() };
         let (jobs, thread) = hands.start().map_err(failed("start a thread"))?;
         let told = events.clone();
         spawn("drops", move || drops::read(source, &told))?;

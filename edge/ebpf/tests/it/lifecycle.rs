@@ -100,6 +100,36 @@ fn a_data_plane_that_comes_back_finds_what_it_left() {
 }
 
 #[test]
+fn an_audit_tells_what_was_tampered_with() {
+    let mut rig = Rig::new(1, &app_and_db(0, 0), three_tier());
+    rig.apply();
+    let desired = rig.desired(0);
+    let host = &mut rig.hosts[0];
+    let audit = |host: &mut crate::rig::Host| {
+        host.space.ns.run(|| host.plane.audit(&desired)).unwrap().unwrap()
+    };
+    assert_eq!(audit(host), [], "what was applied is what is installed");
+
+    let tables = host.plane.tables().unwrap();
+    let pair = tables.pairs.keys().next().unwrap();
+    let rule = tables.rules.iter().find(|(_, rule)| rule.0.dport_first == 8080).unwrap();
+    let mut wide = rule.1.0;
+    wide.dport_last = u16::MAX;
+    host.plane.maps().rules.put(rule.0, &wide).unwrap();
+    let drift = audit(host);
+    assert_eq!(drift.len(), 1, "{drift:?}");
+    assert_eq!((drift[0].table.as_str(), drift[0].missing, drift[0].extra), ("pairs", 0, 0));
+    assert!(drift[0].different > 0, "{drift:?}");
+    host.plane.maps().rules.put(rule.0, &rule.1.0).unwrap();
+
+    host.plane.maps().pairs.remove(&pair.0).unwrap();
+    let ip = host.plane.maps().endpoints_by_ip.entries().unwrap().keys().next().copied().unwrap();
+    host.plane.maps().endpoints_by_ip.remove(&ip.0).unwrap();
+    let told: Vec<_> = audit(host).into_iter().map(|d| (d.table, d.missing)).collect();
+    assert_eq!(told, [("endpoints_by_ip".to_owned(), 1), ("pairs".to_owned(), 1)]);
+}
+
+#[test]
 fn a_drop_comes_with_its_reason_and_its_numbers() {
     let mut rig = Rig::new(1, &app_and_db(0, 0), three_tier());
     rig.of("db").serve(&[22], &[]);
