@@ -1,0 +1,1 @@
+//! The control socket of the switch daemon: what `ovs-appctl` speaks.
