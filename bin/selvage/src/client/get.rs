@@ -61,19 +61,26 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         return output::json(&answer);
     }
     let objects = answer.get("imdata").and_then(Value::as_array).cloned().unwrap_or_default();
-    if objects.is_empty() {
-        let message = format!("nothing found for `{}`", args.what);
+    if objects.is_empty() && args.is_dn() {
+        let message = format!("no object `{}`", args.what);
         return Err(Failure::new(Kind::Failed, message)
-            .hint("`selvage get fvTenant` lists the tenants; class names are case-sensitive"));
+            .hint("`selvage get fvTenant` lists the tenants; DNs are case-sensitive"));
+    }
+    if objects.is_empty() {
+        eprintln!("no objects of class `{}`", args.what);
     }
     objects.iter().try_for_each(|object| print(object, 0))
 }
 
 impl Args {
+    /// Every DN but the root's has a slash; no class name has one.
+    fn is_dn(&self) -> bool {
+        self.what == "uni" || self.what.contains('/')
+    }
+
     fn path(&self) -> String {
         let subtree = if self.tree { "?rsp-subtree=full" } else { "" };
-        let is_dn = self.what == "uni" || self.what.contains('/');
-        match (&self.within, is_dn) {
+        match (&self.within, self.is_dn()) {
             (_, true) => format!("/api/mo/{}.json{subtree}", escape(&self.what)),
             (Some(dn), false) => {
                 format!("/api/class/{}/{}.json{subtree}", escape(dn), escape(&self.what))

@@ -62,6 +62,9 @@ pub struct Args {
 /// Runs it until it is told to stop.
 pub fn run(args: Args) -> Result<(), Failure> {
     start_log();
+    // First of all, so that a port in use leaves no files behind.
+    let rest = listen(args.listen, None, "--listen")?;
+    let opflex = listen(args.opflex_listen, args.opflex_netns.as_deref(), "--opflex-listen")?;
     files::make_dir(&args.state_dir)?;
     let _lock = DirLock::acquire(&args.state_dir).map_err(|error| store_failure(&error))?;
     let store = FileStore::open(&args.state_dir.join("policy.redb"));
@@ -69,8 +72,6 @@ pub fn run(args: Args) -> Result<(), Failure> {
     let identity = tls::load_or_make(&args.state_dir, args.listen.ip())?;
     let is_new = !args.state_dir.join(password::HASH_FILE).exists();
     let gate = Gate::load_or_make(&args.state_dir)?;
-    let rest = listen(args.listen, None, "--listen")?;
-    let opflex = listen(args.opflex_listen, args.opflex_netns.as_deref(), "--opflex-listen")?;
     let reach = files::Reach::new(&args.state_dir, &rest, &opflex, &identity.fingerprint)?;
     let clock = Clock::start();
     let mut config = ServerConfig::new(&args.name);

@@ -9,5 +9,6 @@
 )]
 
 mod agent;
+mod packaging;
 mod rest;
 mod run;
