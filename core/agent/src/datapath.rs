@@ -171,6 +171,26 @@ pub enum Direction {
     ToEndpoint,
     /// It came out of the tunnel.
     FromTunnel,
+    /// It came from the host's own network stack: from outside, or from the host itself.
+    FromOutside,
+}
+
+/// The two ends of the link between a data plane and the host's own network stack, by which packets
+/// of a VRF leave for the world outside and come from there. The agent's host part makes it before
+/// it applies a [`Desired`] that needs it ([`Desired::exits_here`]), and removes it afterwards.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExitLink {
+    /// The end that routes lead to: the host's stack.
+    pub stack: String,
+    /// The data plane's end.
+    pub plane: String,
+}
+
+impl ExitLink {
+    /// Of the VRF `scope`.
+    pub fn of(scope: ScopeId) -> ExitLink {
+        ExitLink { stack: format!("svx{:06x}", scope.0), plane: format!("svy{:06x}", scope.0) }
+    }
 }
 
 /// A packet that was dropped: what the plane knows of it, in numbers.

@@ -184,6 +184,8 @@ pub fn desired(
         locals,
         remotes,
         tunnels: elsewhere.hosts.values().copied().collect(),
+        node: None,
+        nodes: BTreeMap::new(),
     }
 }
 

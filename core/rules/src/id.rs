@@ -12,6 +12,12 @@ pub struct ParseIdError {
     got: String,
 }
 
+impl ParseIdError {
+    pub(crate) fn new(what: &'static str, got: &str) -> ParseIdError {
+        ParseIdError { what, got: got.to_owned() }
+    }
+}
+
 impl fmt::Display for ParseIdError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "`{}` is not {}", self.got, self.what)
@@ -31,6 +37,9 @@ pub struct ClassId(pub u16);
 impl ClassId {
     /// In a pair: every class of the VRF. Never the class of an endpoint.
     pub const ANY: ClassId = ClassId(0);
+    /// As a destination: addresses outside that no longer prefix than the default one covers (ACI's
+    /// reserved pcTag). Never the class of a sender.
+    pub const DEFAULT_OUTSIDE: ClassId = ClassId(15);
     /// The first id handed out to fabric-global groups.
     pub const FIRST_GLOBAL: ClassId = ClassId(16);
     /// The first id handed out within one VRF.
@@ -62,6 +71,10 @@ number! {
 number! {
     /// The fabric-wide number of a group, OpFlex's `encapId`. 24 bits, nonzero.
     GroupId(u32)
+}
+number! {
+    /// A host, as the policy names it: ACI's node id.
+    NodeId(u16)
 }
 number! {
     /// One rule: a filter entry of a contract subject in one direction. Stable under change.

@@ -9,13 +9,17 @@
 
 mod desired;
 mod id;
+mod outside;
 mod packet;
 mod reason;
 mod rule;
 mod table;
 
-pub use desired::{Desired, Endpoint, EndpointId, Local, Remote};
-pub use id::{BdId, ClassId, GroupId, Mac, ParseIdError, Revision, RuleId, RuleSetId, ScopeId};
+pub use desired::{Desired, Endpoint, EndpointId, Exit, Local, Remote, Way};
+pub use id::{
+    BdId, ClassId, GroupId, Mac, NodeId, ParseIdError, Revision, RuleId, RuleSetId, ScopeId,
+};
+pub use outside::{External, Hop, Inside, Outside, Prefix};
 pub use packet::{EtherType, Packet, TcpFlags, proto};
 pub use reason::{Kind, Reason};
 pub use rule::{Action, EtherMatch, IcmpMatch, Match, Origin, PortRange, Rule, RuleSet, TcpMatch};

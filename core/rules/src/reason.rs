@@ -68,6 +68,10 @@ pub enum Reason {
     Gateway = 35,
     /// Its chain of IPv6 extension headers is longer than the data plane follows.
     ExtensionHeader = 36,
+    /// No external EPG of the VRF has the source address, which came from outside or from the host itself.
+    UnknownSource = 37,
+    /// The destination is outside, and no host that is up leads there.
+    NoExit = 38,
 }
 
 impl Reason {
@@ -99,6 +103,8 @@ impl Reason {
         Reason::RedirectFailed,
         Reason::Gateway,
         Reason::ExtensionHeader,
+        Reason::UnknownSource,
+        Reason::NoExit,
     ];
 
     /// The reason with this code.
@@ -135,6 +141,8 @@ impl Reason {
             Reason::RedirectFailed => "redirect-failed",
             Reason::Gateway => "gateway",
             Reason::ExtensionHeader => "extension-header",
+            Reason::UnknownSource => "unknown-source",
+            Reason::NoExit => "no-exit",
         }
     }
 
@@ -183,6 +191,10 @@ impl Reason {
             Reason::ExtensionHeader => {
                 "its chain of IPv6 extension headers is longer than the data plane follows"
             }
+            Reason::UnknownSource => {
+                "no external EPG of the VRF has the source address, which came from outside or from the host itself"
+            }
+            Reason::NoExit => "the destination is outside, and no host that is up leads there",
         }
     }
 

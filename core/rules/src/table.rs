@@ -7,8 +7,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Action, BdId, ClassId, GroupId, Mac, Origin, Packet, Reason, Rule, RuleId, RuleSet, RuleSetId,
-    ScopeId,
+    Action, BdId, ClassId, External, GroupId, Mac, Origin, Outside, Packet, Reason, Rule, RuleId,
+    RuleSet, RuleSetId, ScopeId,
 };
 
 /// A VRF: one routing and policy-scope domain.
@@ -137,9 +137,36 @@ pub struct Table {
     pub rule_sets: BTreeMap<RuleSetId, Arc<RuleSet>>,
     /// Where each rule comes from.
     pub origins: BTreeMap<RuleId, Origin>,
+    /// The world outside, for VRFs that have a way there.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub outside: BTreeMap<ScopeId, Outside>,
 }
 
 impl Table {
+    /// The group outside that `ip` is in. Endpoints come before: ask for them first.
+    pub fn external(&self, scope: ScopeId, ip: IpAddr) -> Option<&External> {
+        self.outside.get(&scope)?.group_of(ip)
+    }
+
+    /// Name and fabric-wide number of the group that packets of this class come from, inside or
+    /// outside.
+    pub fn sender(&self, key: GroupKey) -> Option<(&Arc<str>, GroupId)> {
+        if let Some(group) = self.groups.get(&key) {
+            return Some((&group.name, group.encap));
+        }
+        let mut outside = self.outside.get(&key.scope)?.groups.values();
+        outside.find(|group| group.source == key.class).map(|group| (&group.name, group.encap))
+    }
+
+    /// Name of the group that has this class on either side, inside or outside.
+    pub fn name_of(&self, key: GroupKey) -> Option<&Arc<str>> {
+        let outside = || {
+            let mut groups = self.outside.get(&key.scope)?.groups.values();
+            groups.find(|group| group.destination == key.class).map(|group| &group.name)
+        };
+        self.sender(key).map(|(name, _)| name).or_else(outside)
+    }
+
     /// The rule that decides about `packet`, and the pair it was found under.
     pub fn deciding_rule(
         &self,

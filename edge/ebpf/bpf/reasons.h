@@ -29,6 +29,8 @@ enum reason {
 	REASON_REDIRECT_FAILED = 34, /* the kernel could not hand it to the destination's link */
 	REASON_GATEWAY = 35, /* the gateway address offers nothing but echo */
 	REASON_EXTENSION_HEADER = 36, /* its chain of IPv6 extension headers is longer than the data plane follows */
+	REASON_UNKNOWN_SOURCE = 37, /* no external EPG of the VRF has the source address, which came from outside or from the host itself */
+	REASON_NO_EXIT = 38, /* the destination is outside, and no host that is up leads there */
 };
 
 /* Counted, without an event for each packet. */

@@ -11,7 +11,7 @@ use crate::{ClassDef, Post, PropDef, class};
 /// Builds the posted tree of a file.
 pub fn build(root: &Node) -> Result<Manifest, Vec<Diagnostic>> {
     let mut builder = Builder::default();
-    let mut block = Block { post: Post::default(), written: BTreeMap::new(), span: root.span };
+    let mut block = Block::new(Post::default(), root.span);
     builder.keys(&FILE, root, "uni", &mut block);
     if builder.wrong.is_empty() {
         return Ok(Manifest { posts: block.post.children, places: builder.places });
@@ -31,7 +31,18 @@ struct Block {
     post: Post,
     /// Where each attribute was written.
     written: BTreeMap<&'static str, Span>,
+    /// Words of sets, and whether they are in.
+    flags: BTreeMap<(&'static str, &'static str), bool>,
+    /// Parts of composed attributes, by key.
+    parts: BTreeMap<&'static str, String>,
     span: Span,
+}
+
+impl Block {
+    fn new(post: Post, span: Span) -> Block {
+        let (written, flags, parts) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Block { post, written, flags, parts, span }
+    }
 }
 
 /// What a child needs to know of the block around it.
@@ -91,16 +102,27 @@ impl Builder {
                 self.attribute(block, attribute, &text, value.span);
             }
             Becomes::Switch { attribute, yes, no } => {
+                let Some(on) = self.switch(key.name, value) else { return };
+                self.attribute(block, attribute, if on { yes } else { no }, value.span);
+            }
+            Becomes::Flag { attribute, word, .. } => {
+                let Some(on) = self.switch(key.name, value) else { return };
+                block.flags.insert((attribute, word), on);
+            }
+            Becomes::Part(check) => {
                 let Some(text) = self.scalar(key.name, value) else { return };
-                let word = match text.as_str() {
-                    "true" | "yes" => yes,
-                    "false" | "no" => no,
-                    _ => {
-                        let message = format!("`{}` is `true` or `false`, not `{text}`", key.name);
-                        return self.refuse(value.span, message, None);
+                match check(&text) {
+                    Ok(()) => drop(block.parts.insert(key.name, text)),
+                    Err(expected) => {
+                        let message = format!("`{}` is {expected}, not `{text}`", key.name);
+                        self.refuse(value.span, message, None);
                     }
-                };
-                self.attribute(block, attribute, word, value.span);
+                }
+            }
+            Becomes::RelationTo { class, attribute, before } => {
+                let Some(name) = self.scalar(key.name, value) else { return };
+                let target = format!("{before}{name}");
+                self.relation(block, class, attribute, &target, (value.span, dn));
             }
             Becomes::Relation { class, attribute } => {
                 let Some(name) = self.scalar(key.name, value) else { return };
@@ -130,14 +152,11 @@ impl Builder {
     /// One block of a list: an object of its own.
     fn block(&mut self, children: &Children<'_>, node: &Node, around: &mut Block) {
         let shape = children.shape;
-        let mut block = Block {
-            post: Post::new(children.class.name),
-            written: BTreeMap::new(),
-            span: node.span,
-        };
+        let mut block = Block::new(Post::new(children.class.name), node.span);
         let rn = rn_of(children, node);
         let dn = rn.as_ref().map(|rn| format!("{}/{rn}", children.parent_dn));
         self.keys(shape, node, dn.as_deref().unwrap_or(children.parent_dn), &mut block);
+        self.compose(shape, &mut block);
         for (attribute, value) in defaults(shape, &block.post) {
             block.post.attributes.push((attribute.to_owned(), value.to_owned()));
         }
@@ -147,6 +166,27 @@ impl Builder {
             self.remember(shape.what, dn, name_span(node));
         }
         around.post.children.push(block.post);
+    }
+
+    /// Writes the attributes that several keys make together.
+    fn compose(&mut self, shape: &Shape, block: &mut Block) {
+        let mut sets: BTreeMap<&'static str, Vec<&'static str>> = BTreeMap::new();
+        for key in shape.keys {
+            if let Becomes::Flag { attribute, word, default } = key.becomes {
+                let set = sets.entry(attribute).or_default();
+                if *block.flags.get(&(attribute, word)).unwrap_or(&default) {
+                    set.push(word);
+                }
+            }
+        }
+        for (attribute, words) in sets {
+            self.attribute(block, attribute, &words.join(","), block.span);
+        }
+        for (attribute, template) in shape.composed {
+            if let Some(text) = filled(template, |key| block.parts.get(key).map(String::as_str)) {
+                self.attribute(block, attribute, &text, block.span);
+            }
+        }
     }
 
     /// Notes where an object was written; the same one twice is an error.
@@ -178,7 +218,7 @@ impl Builder {
         name: &str,
         (span, dn): (Span, &str),
     ) {
-        let mut child = Block { post: Post::new(class_name), written: BTreeMap::new(), span };
+        let mut child = Block::new(Post::new(class_name), span);
         self.attribute(&mut child, attribute, name, span);
         let rn = class(class_name).and_then(|c| c.format_rn(|prop| child.post.get(prop)));
         if let Some(rn) = rn {
@@ -199,6 +239,19 @@ impl Builder {
                 let span = block.written.get(last).copied().unwrap_or(block.span);
                 let message = format!("the port range {low} to {high} is upside down");
                 self.refuse(span, message, Some(format!("did you mean {high} to {low}?")));
+            }
+        }
+    }
+
+    fn switch(&mut self, key: &str, node: &Node) -> Option<bool> {
+        let text = self.scalar(key, node)?;
+        match text.as_str() {
+            "true" | "yes" => Some(true),
+            "false" | "no" => Some(false),
+            _ => {
+                let message = format!("`{key}` is `true` or `false`, not `{text}`");
+                self.refuse(node.span, message, None);
+                None
             }
         }
     }
@@ -234,15 +287,35 @@ impl Builder {
 /// The relative name a block's naming keys give it, whatever else is wrong with the block.
 fn rn_of(children: &Children<'_>, node: &Node) -> Option<String> {
     let Kind::Map(entries) = &node.kind else { return None };
+    let written = |key: &str| match entries.iter().find(|(k, _)| k.text == key).map(|e| &e.1.kind) {
+        Some(Kind::Scalar(text)) => Some(text.as_str()),
+        _ => None,
+    };
     let mut named: BTreeMap<&str, String> = BTreeMap::new();
     for key in children.shape.keys {
         let Becomes::Attribute(attribute) = key.becomes else { continue };
-        let written = entries.iter().find(|(k, _)| k.text == key.name).map(|(_, v)| &v.kind);
-        if let (Some(Kind::Scalar(text)), Some(prop)) = (written, children.class.prop(attribute)) {
+        if let (Some(text), Some(prop)) = (written(key.name), children.class.prop(attribute)) {
             named.insert(attribute, prop.normalise(text).ok()?.into_owned());
         }
     }
+    for (attribute, template) in children.shape.composed {
+        named.insert(attribute, filled(template, written)?);
+    }
     children.class.format_rn(|prop| named.get(prop).map(String::as_str))
+}
+
+/// `template` with what `part` gives in the place of each `{key}`; `None` if a part is missing.
+fn filled<'p>(template: &str, part: impl Fn(&str) -> Option<&'p str>) -> Option<String> {
+    let mut text = String::new();
+    let mut rest = template;
+    while let Some((before, after)) = rest.split_once('{') {
+        let (key, behind) = after.split_once('}')?;
+        text.push_str(before);
+        text.push_str(part(key)?);
+        rest = behind;
+    }
+    text.push_str(rest);
+    Some(text)
 }
 
 /// Where a block names itself: its first key's value.

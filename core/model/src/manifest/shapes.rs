@@ -10,6 +10,9 @@ pub struct Shape {
     pub keys: &'static [Key],
     /// Attributes the format sets where no key does, since its defaults differ from the class's.
     pub defaults: &'static [(&'static str, &'static str)],
+    /// Attributes made of several keys: the attribute, and its text with `{key}` where the value of
+    /// a [`Becomes::Part`] stands.
+    pub composed: &'static [(&'static str, &'static str)],
 }
 
 /// One key.
@@ -34,6 +37,26 @@ pub enum Becomes {
         yes: &'static str,
         /// What it is when false.
         no: &'static str,
+    },
+    /// A word in a set of words: it is in if true.
+    Flag {
+        /// The attribute that holds the set.
+        attribute: &'static str,
+        /// The word.
+        word: &'static str,
+        /// Whether it is in where the key is missing.
+        default: bool,
+    },
+    /// A part of a composed attribute of the block, if the check finds nothing wrong with it.
+    Part(fn(&str) -> Result<(), &'static str>),
+    /// A child object that points at the DN that the value completes.
+    RelationTo {
+        /// Its class.
+        class: &'static str,
+        /// The attribute that holds the DN.
+        attribute: &'static str,
+        /// What the DN begins with.
+        before: &'static str,
     },
     /// A child object that points at what the value names.
     Relation {
@@ -79,6 +102,7 @@ pub static FILE: Shape = Shape {
     class: None,
     keys: &[required("apic", Becomes::Keys(&APIC))],
     defaults: &[],
+    composed: &[],
 };
 
 static APIC: Shape = Shape {
@@ -86,6 +110,7 @@ static APIC: Shape = Shape {
     class: None,
     keys: &[key("tenants", Becomes::Blocks(&TENANT))],
     defaults: &[],
+    composed: &[],
 };
 
 static TENANT: Shape = Shape {
@@ -100,8 +125,10 @@ static TENANT: Shape = Shape {
         key("application_profiles", Becomes::Blocks(&APPLICATION_PROFILE)),
         key("contracts", Becomes::Blocks(&CONTRACT)),
         key("filters", Becomes::Blocks(&FILTER)),
+        key("l3outs", Becomes::Blocks(&L3OUT)),
     ],
     defaults: &[],
+    composed: &[],
 };
 
 static VRF: Shape = Shape {
@@ -114,6 +141,7 @@ static VRF: Shape = Shape {
         key("enforcement_preference", Becomes::Attribute("pcEnfPref")),
     ],
     defaults: &[],
+    composed: &[],
 };
 
 static BRIDGE_DOMAIN: Shape = Shape {
@@ -129,13 +157,19 @@ static BRIDGE_DOMAIN: Shape = Shape {
         key("subnets", Becomes::Blocks(&SUBNET)),
     ],
     defaults: &[],
+    composed: &[],
 };
 
 static SUBNET: Shape = Shape {
     what: "a subnet",
     class: Some("fvSubnet"),
-    keys: &[required("ip", Becomes::Attribute("ip")), DESCRIPTION],
+    keys: &[
+        required("ip", Becomes::Attribute("ip")),
+        DESCRIPTION,
+        key("public", Becomes::Switch { attribute: "scope", yes: "public", no: "private" }),
+    ],
     defaults: &[],
+    composed: &[],
 };
 
 static APPLICATION_PROFILE: Shape = Shape {
@@ -143,6 +177,7 @@ static APPLICATION_PROFILE: Shape = Shape {
     class: Some("fvAp"),
     keys: &[NAME, ALIAS, DESCRIPTION, key("endpoint_groups", Becomes::Blocks(&ENDPOINT_GROUP))],
     defaults: &[],
+    composed: &[],
 };
 
 static ENDPOINT_GROUP: Shape = Shape {
@@ -160,6 +195,7 @@ static ENDPOINT_GROUP: Shape = Shape {
         key("contracts", Becomes::Keys(&GROUP_CONTRACTS)),
     ],
     defaults: &[],
+    composed: &[],
 };
 
 static GROUP_CONTRACTS: Shape = Shape {
@@ -170,6 +206,7 @@ static GROUP_CONTRACTS: Shape = Shape {
         key("consumers", Becomes::Relations { class: "fvRsCons", attribute: "tnVzBrCPName" }),
     ],
     defaults: &[],
+    composed: &[],
 };
 
 static CONTRACT: Shape = Shape {
@@ -183,6 +220,7 @@ static CONTRACT: Shape = Shape {
         key("subjects", Becomes::Blocks(&SUBJECT)),
     ],
     defaults: &[],
+    composed: &[],
 };
 
 static SUBJECT: Shape = Shape {
@@ -198,6 +236,7 @@ static SUBJECT: Shape = Shape {
         key("provider_to_consumer", Becomes::Block(&PROVIDER_TO_CONSUMER)),
     ],
     defaults: &[],
+    composed: &[],
 };
 
 static SUBJECT_FILTER: Shape = Shape {
@@ -209,6 +248,7 @@ static SUBJECT_FILTER: Shape = Shape {
         key("priority", Becomes::Attribute("priorityOverride")),
     ],
     defaults: &[],
+    composed: &[],
 };
 
 static CONSUMER_TO_PROVIDER: Shape = Shape {
@@ -216,6 +256,7 @@ static CONSUMER_TO_PROVIDER: Shape = Shape {
     class: Some("vzInTerm"),
     keys: &[key("filters", Becomes::Blocks(&ONE_WAY_FILTER))],
     defaults: &[],
+    composed: &[],
 };
 
 static PROVIDER_TO_CONSUMER: Shape = Shape {
@@ -223,6 +264,7 @@ static PROVIDER_TO_CONSUMER: Shape = Shape {
     class: Some("vzOutTerm"),
     keys: &[key("filters", Becomes::Blocks(&ONE_WAY_FILTER))],
     defaults: &[],
+    composed: &[],
 };
 
 static ONE_WAY_FILTER: Shape = Shape {
@@ -230,6 +272,7 @@ static ONE_WAY_FILTER: Shape = Shape {
     class: Some("vzRsFiltAtt"),
     keys: SUBJECT_FILTER.keys,
     defaults: &[],
+    composed: &[],
 };
 
 static FILTER: Shape = Shape {
@@ -237,6 +280,7 @@ static FILTER: Shape = Shape {
     class: Some("vzFilter"),
     keys: &[NAME, ALIAS, DESCRIPTION, key("entries", Becomes::Blocks(&ENTRY))],
     defaults: &[],
+    composed: &[],
 };
 
 static ENTRY: Shape = Shape {
@@ -257,4 +301,163 @@ static ENTRY: Shape = Shape {
     ],
     // The data model's own defaults; an entry of the class itself matches every packet.
     defaults: &[("etherT", "ip"), ("prot", "tcp")],
+    composed: &[],
 };
+
+static L3OUT: Shape = Shape {
+    what: "an L3Out",
+    class: Some("l3extOut"),
+    keys: &[
+        NAME,
+        ALIAS,
+        DESCRIPTION,
+        required("vrf", Becomes::Relation { class: "l3extRsEctx", attribute: "tnFvCtxName" }),
+        key(
+            "domain",
+            Becomes::RelationTo {
+                class: "l3extRsL3DomAtt",
+                attribute: "tDn",
+                before: "uni/l3dom-",
+            },
+        ),
+        key("node_profiles", Becomes::Blocks(&NODE_PROFILE)),
+        key("external_endpoint_groups", Becomes::Blocks(&EXTERNAL_GROUP)),
+    ],
+    defaults: &[],
+    composed: &[],
+};
+
+static NODE_PROFILE: Shape = Shape {
+    what: "a node profile",
+    class: Some("l3extLNodeP"),
+    keys: &[
+        NAME,
+        DESCRIPTION,
+        key("nodes", Becomes::Blocks(&BORDER_NODE)),
+        key("interface_profiles", Becomes::Blocks(&INTERFACE_PROFILE)),
+    ],
+    defaults: &[],
+    composed: &[],
+};
+
+static BORDER_NODE: Shape = Shape {
+    what: "a border node",
+    class: Some("l3extRsNodeL3OutAtt"),
+    keys: &[
+        required("node_id", Becomes::Part(node_id)),
+        key("router_id", Becomes::Attribute("rtrId")),
+        key("router_id_as_loopback", yes_no("rtrIdLoopBack")),
+        key("static_routes", Becomes::Blocks(&STATIC_ROUTE)),
+    ],
+    defaults: &[],
+    composed: &[("tDn", "topology/pod-1/node-{node_id}")],
+};
+
+static STATIC_ROUTE: Shape = Shape {
+    what: "a static route",
+    class: Some("ipRouteP"),
+    keys: &[
+        required("prefix", Becomes::Attribute("ip")),
+        DESCRIPTION,
+        key("preference", Becomes::Attribute("pref")),
+        key("next_hops", Becomes::Blocks(&NEXT_HOP)),
+    ],
+    defaults: &[],
+    composed: &[],
+};
+
+static NEXT_HOP: Shape = Shape {
+    what: "a next hop",
+    class: Some("ipNexthopP"),
+    keys: &[
+        required("ip", Becomes::Attribute("nhAddr")),
+        DESCRIPTION,
+        key("preference", Becomes::Attribute("pref")),
+    ],
+    defaults: &[],
+    composed: &[],
+};
+
+static INTERFACE_PROFILE: Shape = Shape {
+    what: "an interface profile",
+    class: Some("l3extLIfP"),
+    keys: &[NAME, DESCRIPTION, key("interfaces", Becomes::Blocks(&BORDER_LINK))],
+    defaults: &[],
+    composed: &[],
+};
+
+static BORDER_LINK: Shape = Shape {
+    what: "an interface",
+    class: Some("l3extRsPathL3OutAtt"),
+    keys: &[
+        required("node_id", Becomes::Part(node_id)),
+        required("channel", Becomes::Part(link_name)),
+        DESCRIPTION,
+        key("ip", Becomes::Attribute("addr")),
+    ],
+    defaults: &[],
+    composed: &[("tDn", "topology/pod-1/paths-{node_id}/pathep-[{channel}]")],
+};
+
+static EXTERNAL_GROUP: Shape = Shape {
+    what: "an external endpoint group",
+    class: Some("l3extInstP"),
+    keys: &[
+        NAME,
+        ALIAS,
+        DESCRIPTION,
+        key("subnets", Becomes::Blocks(&EXTERNAL_SUBNET)),
+        key("contracts", Becomes::Keys(&EXTERNAL_CONTRACTS)),
+    ],
+    defaults: &[],
+    composed: &[],
+};
+
+static EXTERNAL_CONTRACTS: Shape = Shape {
+    what: "the contracts of an external endpoint group",
+    class: None,
+    keys: GROUP_CONTRACTS.keys,
+    defaults: &[],
+    composed: &[],
+};
+
+static EXTERNAL_SUBNET: Shape = Shape {
+    what: "a subnet of an external endpoint group",
+    class: Some("l3extSubnet"),
+    keys: &[
+        required("prefix", Becomes::Attribute("ip")),
+        key("name", Becomes::Attribute("name")),
+        DESCRIPTION,
+        key("import_security", scope_flag("import-security", true)),
+        key("import_route_control", scope_flag("import-rtctrl", false)),
+        key("export_route_control", scope_flag("export-rtctrl", false)),
+        key("shared_security", scope_flag("shared-security", false)),
+        key("shared_route_control", scope_flag("shared-rtctrl", false)),
+    ],
+    defaults: &[],
+    composed: &[],
+};
+
+const fn scope_flag(word: &'static str, default: bool) -> Becomes {
+    Becomes::Flag { attribute: "scope", word, default }
+}
+
+/// APIC numbers switches from 101 to 4000 and allows up to 16000.
+fn node_id(text: &str) -> Result<(), &'static str> {
+    let number = text.parse::<u16>().ok().filter(|n| (1..=16000).contains(n));
+    if number.is_some_and(|n| n.to_string() == text) {
+        Ok(())
+    } else {
+        Err("a node's number, from 1 to 16000")
+    }
+}
+
+/// What the kernel takes for a link's name (dev_valid_name).
+fn link_name(text: &str) -> Result<(), &'static str> {
+    let odd = |b: u8| b == b'/' || b == b':' || b == b'[' || b == b']' || b.is_ascii_whitespace();
+    if (1..=15).contains(&text.len()) && text != "." && text != ".." && !text.bytes().any(odd) {
+        Ok(())
+    } else {
+        Err("the name of a link of the host, such as `eth1`")
+    }
+}

@@ -219,3 +219,74 @@ fn a_port_alone_is_a_range_of_one() {
     let entry = &manifest.posts[0].children[3].children[0];
     assert_eq!((entry.get("dFromPort"), entry.get("dToPort")), (Some("http"), Some("http")));
 }
+
+const OUTSIDE: &str = "\
+apic:
+  tenants:
+    - name: shop
+      l3outs:
+        - name: wan
+          vrf: prod
+          domain: routed
+          node_profiles:
+            - name: border
+              nodes:
+                - node_id: 101
+                  router_id: 192.0.2.1
+                  static_routes:
+                    - prefix: 0.0.0.0/0
+                      next_hops:
+                        - ip: 192.0.2.254
+              interface_profiles:
+                - name: up
+                  interfaces:
+                    - node_id: 101
+                      channel: eth1
+                      ip: 192.0.2.1/24
+          external_endpoint_groups:
+            - name: internet
+              subnets:
+                - prefix: 0.0.0.0/0
+                - prefix: 198.51.100.0/24
+                  import_security: false
+                  export_route_control: true
+              contracts:
+                consumers: [http]
+";
+
+#[test]
+fn an_l3out_becomes_its_objects() {
+    let manifest = parsed(OUTSIDE);
+    let out = &manifest.posts[0].children[0];
+    let classes: Vec<&str> = out.children.iter().map(|c| c.class.as_str()).collect();
+    assert_eq!(classes, ["l3extRsEctx", "l3extRsL3DomAtt", "l3extLNodeP", "l3extInstP"]);
+    assert_eq!(out.children[1].get("tDn"), Some("uni/l3dom-routed"));
+    let [node, links] = &out.children[2].children[..] else { panic!("{out:?}") };
+    assert_eq!(node.get("tDn"), Some("topology/pod-1/node-101"));
+    assert_eq!(node.children[0].children[0].get("nhAddr"), Some("192.0.2.254"));
+    let link = &links.children[0];
+    assert_eq!(link.get("tDn"), Some("topology/pod-1/paths-101/pathep-[eth1]"));
+    let scopes: Vec<_> = out.children[3].children.iter().map(|c| c.get("scope")).collect();
+    assert_eq!(scopes, [Some("import-security"), Some("export-rtctrl"), None]);
+    let route = "uni/tn-shop/out-wan/lnodep-border/rsnodeL3OutAtt-[topology/pod-1/node-101]\
+                 /rt-[0.0.0.0/0]";
+    assert_eq!(manifest.places[route].line, 14);
+}
+
+#[test]
+fn mistakes_in_an_l3out_are_told_apart() {
+    let wrong = OUTSIDE
+        .replace(
+            "node_id: 101\n                  router_id",
+            "node_id: leaf\n                  router_id",
+        )
+        .replace("channel: eth1", "channel: eth1/1")
+        .replace("import_security: false", "import_security: maybe")
+        .replace("contracts:", "contract:");
+    let told = check(&wrong);
+    assert!(told[0].contains("`node_id` is a node's number"), "{told:?}");
+    assert!(told[1].contains("the name of a link of the host"), "{told:?}");
+    assert!(told[2].contains("`import_security` is `true` or `false`, not `maybe`"), "{told:?}");
+    assert!(told[3].contains("did you mean `contracts`?"), "{told:?}");
+    assert_eq!(told.len(), 4, "{told:?}");
+}

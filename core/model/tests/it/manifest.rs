@@ -6,6 +6,7 @@ use selvage_model::{Post, initial_tree, manifest};
 use crate::{get, post};
 
 const EXAMPLE: &str = include_str!("../../../../examples/three-tier.nac.yaml");
+const OUTSIDE: &str = include_str!("../../../../examples/outside.nac.yaml");
 
 fn whole(text: &str) -> Post {
     let tenants = manifest::parse(text).unwrap_or_else(|wrong| panic!("{wrong:#?}")).posts;
@@ -13,13 +14,15 @@ fn whole(text: &str) -> Post {
 }
 
 #[test]
-fn the_example_leaves_nothing_dangling_and_applies_twice() {
-    let mut tree = initial_tree();
-    post(&mut tree, "uni", whole(EXAMPLE)).unwrap();
-    let faults: Vec<_> = tree.of_class("faultInst").map(|mo| mo.get("descr")).collect();
-    assert_eq!(faults, [""; 0]);
-    assert_eq!(get(&tree, "uni/tn-shop/ap-store/epg-web/rsbd", "state"), "formed");
-    assert!(post(&mut tree, "uni", whole(EXAMPLE)).unwrap().is_empty());
+fn the_examples_leave_nothing_dangling_and_apply_twice() {
+    for example in [EXAMPLE, OUTSIDE] {
+        let mut tree = initial_tree();
+        post(&mut tree, "uni", whole(example)).unwrap();
+        let faults: Vec<_> = tree.of_class("faultInst").map(|mo| mo.get("descr")).collect();
+        assert_eq!(faults, [""; 0]);
+        assert_eq!(get(&tree, "uni/tn-shop/ap-store/epg-web/rsbd", "state"), "formed");
+        assert!(post(&mut tree, "uni", whole(example)).unwrap().is_empty());
+    }
 }
 
 #[test]
