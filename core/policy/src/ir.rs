@@ -4,10 +4,10 @@
 //! Nothing here can be wrong: whatever was dangling, contradictory or half made has become a
 //! [`Problem`](crate::Problem) on the way here and is absent, so that it denies.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use selvage_model::Dn;
-use selvage_rules::{Action, Gateway, Mac, Match};
+use selvage_rules::{Action, Gateway, Hop, Inside, Mac, Match, Prefix};
 
 /// Everything enforceable of a tree, by DN.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -18,6 +18,10 @@ pub struct Intent {
     pub bridge_domains: BTreeMap<Dn, BridgeDomain>,
     /// Groups that are in such a bridge domain.
     pub groups: BTreeMap<Dn, Group>,
+    /// External groups whose L3Out leads out of a VRF.
+    pub externals: BTreeMap<Dn, External>,
+    /// What else is to know of the world outside, by VRF.
+    pub outside: BTreeMap<Dn, Outside>,
     /// Contracts.
     pub contracts: BTreeMap<Dn, Contract>,
     /// Filters.
@@ -61,6 +65,32 @@ pub struct Group {
     pub provides: Vec<Relation>,
     /// Contracts it uses.
     pub consumes: Vec<Relation>,
+}
+
+/// A group of addresses outside the fabric.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct External {
+    /// Its tenant.
+    pub tenant: Dn,
+    /// Its L3Out.
+    pub out: Dn,
+    /// The VRF that the L3Out leads out of.
+    pub vrf: Dn,
+    /// The prefixes that put an address into it.
+    pub prefixes: BTreeSet<Prefix>,
+    /// Contracts it offers.
+    pub provides: Vec<Relation>,
+    /// Contracts it uses.
+    pub consumes: Vec<Relation>,
+}
+
+/// How the world outside a VRF is reached, and what it may see.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Outside {
+    /// Hosts that lead to a prefix.
+    pub routes: BTreeMap<Prefix, BTreeSet<Hop>>,
+    /// Subnets of the VRF.
+    pub inside: BTreeMap<Prefix, Inside>,
 }
 
 /// A relation from a group to a contract.
@@ -190,6 +220,18 @@ pub struct Clause<'a> {
 }
 
 impl Intent {
+    /// The contracts that a group offers and those that it uses, be it inside or outside.
+    pub fn relations(&self, group: &Dn) -> Option<(&[Relation], &[Relation])> {
+        let inside = self.groups.get(group).map(|g| (&g.provides[..], &g.consumes[..]));
+        inside.or_else(|| self.externals.get(group).map(|g| (&g.provides[..], &g.consumes[..])))
+    }
+
+    /// The VRF of a group, be it inside or outside.
+    pub fn vrf_of(&self, group: &Dn) -> Option<&Dn> {
+        let inside = self.groups.get(group).map(|g| &g.vrf);
+        inside.or_else(|| self.externals.get(group).map(|g| &g.vrf))
+    }
+
     /// Every entry that `contract` uses, in the order of subjects, terms, filters and entries.
     pub fn clauses<'a>(&'a self, contract: &'a Contract) -> impl Iterator<Item = Clause<'a>> {
         let terms = contract.subjects.iter().flat_map(|s| s.terms.iter().map(move |t| (s, t)));

@@ -49,6 +49,12 @@ pub enum Cause {
     NotIsolated,
     /// A pool of numbers has run dry.
     OutOfNumbers,
+    /// A prefix is in two external groups of one VRF.
+    PrefixInUse,
+    /// An external subnet's prefix is none.
+    BadPrefix,
+    /// A border host, its link or a route of an L3Out cannot be.
+    BadExit,
 }
 
 impl Cause {
@@ -67,6 +73,9 @@ impl Cause {
         Cause::NotSupported,
         Cause::NotIsolated,
         Cause::OutOfNumbers,
+        Cause::PrefixInUse,
+        Cause::BadPrefix,
+        Cause::BadExit,
     ];
 
     /// The fault code. The block F9001xx is this project's own, above APIC's codes; none
@@ -86,6 +95,9 @@ impl Cause {
             Cause::NotSupported => "F900111",
             Cause::OutOfNumbers => "F900112",
             Cause::NotIsolated => "F900113",
+            Cause::PrefixInUse => "F900114",
+            Cause::BadPrefix => "F900115",
+            Cause::BadExit => "F900116",
         }
     }
 
@@ -105,6 +117,9 @@ impl Cause {
             Cause::NotSupported => "not-supported",
             Cause::NotIsolated => "not-isolated",
             Cause::OutOfNumbers => "out-of-numbers",
+            Cause::PrefixInUse => "prefix-in-use",
+            Cause::BadPrefix => "bad-prefix",
+            Cause::BadExit => "bad-exit",
         }
     }
 
@@ -116,12 +131,15 @@ impl Cause {
             | Cause::NoFilter
             | Cause::ContradictoryEntry
             | Cause::NotIsolated
-            | Cause::NotSupported => Severity::Minor,
+            | Cause::NotSupported
+            | Cause::BadExit => Severity::Minor,
             Cause::NoVrf
             | Cause::NoBridgeDomain
             | Cause::BadSubnet
             | Cause::OverlappingSubnets
             | Cause::BrokenDeny
+            | Cause::PrefixInUse
+            | Cause::BadPrefix
             | Cause::OutOfNumbers => Severity::Major,
         }
     }

@@ -60,6 +60,9 @@ pub fn slice(table: &Table, index: &Index, present: &BTreeSet<GroupKey>) -> Tabl
         if let Some(vrf) = table.vrfs.get(&key.scope) {
             part.vrfs.insert(key.scope, vrf.clone());
         }
+        if let Some(outside) = table.outside.get(&key.scope) {
+            part.outside.insert(key.scope, outside.clone());
+        }
         for pair in index.of_group(*key).iter().chain(index.of_any(key.scope)) {
             add_pair(&mut part, table, *pair);
         }

@@ -25,8 +25,11 @@
 //! Lower wins; the numbers are those of ACI's zoning rules (Cisco ACI contract guide, *contract
 //! priorities*), so that a reader of `show zoning-rule` finds them again. Among equals deny wins.
 
+mod outside;
 mod pairs;
 mod sides;
+
+pub use outside::Ends;
 
 pub(crate) use sides::directions;
 
@@ -72,6 +75,8 @@ pub struct Compiled {
     pub intent: Intent,
     /// The groups that are enforced, by DN. A group of the tree that is not here is in quarantine.
     pub groups: BTreeMap<Dn, GroupKey>,
+    /// The external groups that are enforced, by DN.
+    pub externals: BTreeMap<Dn, Ends>,
     /// What is wrong with the tree, ordered by DN.
     pub problems: Vec<Problem>,
 }
@@ -88,20 +93,29 @@ fn compile_intent(intent: Intent, problems: Vec<Problem>, numbers: &mut Numbers)
     numbers.begin();
     numbers.keep(
         intent.vrfs.keys().chain(intent.bridge_domains.keys()),
-        intent.groups.iter().map(|(dn, group)| (&group.vrf, dn)),
+        intent
+            .groups
+            .iter()
+            .map(|(dn, group)| (&group.vrf, dn))
+            .chain(intent.externals.iter().map(|(dn, external)| (&external.vrf, dn)))
+            .chain(outside::default_vrfs(&intent).map(|vrf| (vrf, vrf))),
     );
     let mut builder = Builder { numbers, table: Table::default(), problems };
     builder.networks(&intent);
-    let members = builder.groups(&intent);
+    let mut members = builder.groups(&intent);
+    members.extend(outside::externals(&mut builder, &intent));
     let sides = sides::lower(&mut builder, &intent, &members);
     pairs::fill(&mut builder, sides);
     builder.defaults(&intent, &members);
-    let groups = members.iter().map(|member| (member.dn.clone(), member.key)).collect();
+    outside::fill(&mut builder, &intent, &members);
+    let (outside, inside): (Vec<_>, Vec<_>) = members.iter().partition(|m| m.is_outside);
+    let groups = inside.iter().map(|member| (member.dn.clone(), member.ends.key)).collect();
+    let externals = outside.iter().map(|member| (member.dn.clone(), member.ends)).collect();
     let Builder { table, mut problems, .. } = builder;
     numbers.finish();
     problems.sort();
     problems.dedup();
-    Compiled { table, intent, groups, problems }
+    Compiled { table, intent, groups, externals, problems }
 }
 
 /// The table being built.
@@ -111,11 +125,18 @@ struct Builder<'a> {
     problems: Vec<Problem>,
 }
 
-/// A group that has its numbers.
+/// A group that has its numbers, inside or outside.
 struct Member<'a> {
     dn: &'a Dn,
-    group: &'a ir::Group,
-    key: GroupKey,
+    tenant: &'a Dn,
+    /// Its application profile; of a group outside, its L3Out.
+    profile: &'a Dn,
+    vrf: &'a Dn,
+    isolated: bool,
+    is_outside: bool,
+    provides: &'a [ir::Relation],
+    consumes: &'a [ir::Relation],
+    ends: Ends,
 }
 
 impl Builder<'_> {
@@ -155,7 +176,17 @@ impl Builder<'_> {
             let Some((class, encap)) = self.or_problem(dn, numbers) else { continue };
             let key = GroupKey { scope, class };
             self.table.groups.insert(key, Group { name, bd, encap });
-            members.push(Member { dn, group, key });
+            members.push(Member {
+                dn,
+                tenant: &group.tenant,
+                profile: &group.profile,
+                vrf: &group.vrf,
+                isolated: group.isolated,
+                is_outside: false,
+                provides: &group.provides,
+                consumes: &group.consumes,
+                ends: Ends { key, default_source: None },
+            });
         }
         members
     }
@@ -163,13 +194,11 @@ impl Builder<'_> {
     /// What holds without any contract: inside a group, and in a VRF that enforces nothing.
     fn defaults(&mut self, intent: &Intent, members: &[Member<'_>]) {
         for member in members {
-            if intent.vrfs.get(&member.group.vrf).is_some_and(|vrf| vrf.enforced) {
+            if intent.vrfs.get(member.vrf).is_some_and(|vrf| vrf.enforced) {
                 self.inside(member);
-            } else if member.group.isolated {
-                let text = format!(
-                    "VRF `{}` enforces nothing: the group is not isolated",
-                    member.group.vrf,
-                );
+            } else if member.isolated {
+                let text =
+                    format!("VRF `{}` enforces nothing: the group is not isolated", member.vrf,);
                 let dn = member.dn.clone();
                 self.problems.push(Problem { dn, cause: Cause::NotIsolated, text });
             }
@@ -184,12 +213,12 @@ impl Builder<'_> {
     }
 
     fn inside(&mut self, member: &Member<'_>) {
-        let (priority, action) = if member.group.isolated {
+        let (priority, action) = if member.isolated {
             (priority::ISOLATED, Action::Deny)
         } else {
             (priority::INTRA_GROUP, Action::Permit)
         };
-        let GroupKey { scope, class } = member.key;
+        let GroupKey { scope, class } = member.ends.key;
         let pair = PairKey { scope, src: class, dst: class };
         self.default_rule(pair, member.dn, priority, action, Reason::IntraGroup);
     }

@@ -26,16 +26,20 @@ pub(super) fn fill(builder: &mut Builder<'_>, sides: Vec<Sides>) {
                 for provider in &domain.providers {
                     for consumer in &domain.consumers {
                         // A group's talk to itself is no contract's business.
-                        if provider.class == consumer.class {
+                        if provider.key == consumer.key {
                             continue;
                         }
-                        let scope = provider.scope;
-                        let (src, dst) = if toward_provider {
-                            (consumer.class, provider.class)
+                        let (from, to) = if toward_provider {
+                            (consumer, provider)
                         } else {
-                            (provider.class, consumer.class)
+                            (provider, consumer)
                         };
-                        between.push((PairKey { scope, src, dst }, side));
+                        let scope = from.key.scope;
+                        for src in from.sources() {
+                            for dst in to.destinations() {
+                                between.push((PairKey { scope, src, dst }, side));
+                            }
+                        }
                     }
                 }
             }

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use selvage_model::Dn;
-use selvage_rules::{Action, GroupKey, Match, Origin, Reason, Rule};
+use selvage_rules::{Action, Match, Origin, Reason, Rule};
 
-use super::{Builder, Member, priority};
+use super::{Builder, Ends, Member, priority};
 use crate::ir::{Clause, Contract, DenyRank, FilterUse, Intent, Relation, Scope, Way};
 use crate::number::RuleKey;
 use crate::problem::{Cause, Problem};
@@ -23,8 +23,8 @@ pub(super) struct Sides {
 /// Groups between which a contract counts, all of one VRF.
 #[derive(Default)]
 pub(super) struct Domain {
-    pub providers: Vec<GroupKey>,
-    pub consumers: Vec<GroupKey>,
+    pub providers: Vec<Ends>,
+    pub consumers: Vec<Ends>,
 }
 
 /// One group's use of a contract.
@@ -48,13 +48,13 @@ pub(super) fn lower(
     let mut used: BTreeMap<&Dn, Uses<'_>> = BTreeMap::new();
     for member in members {
         // Contracts mean nothing in a VRF that enforces nothing.
-        if !intent.vrfs.get(&member.group.vrf).is_some_and(|vrf| vrf.enforced) {
+        if !intent.vrfs.get(member.vrf).is_some_and(|vrf| vrf.enforced) {
             continue;
         }
-        for relation in &member.group.provides {
+        for relation in member.provides {
             used.entry(&relation.contract).or_default().providers.push(Use { member, relation });
         }
-        for relation in &member.group.consumes {
+        for relation in member.consumes {
             used.entry(&relation.contract).or_default().consumers.push(Use { member, relation });
         }
     }
@@ -76,22 +76,22 @@ pub(super) fn lower(
 fn domains(builder: &mut Builder<'_>, dn: &Dn, scope: Scope, uses: &Uses<'_>) -> Vec<Domain> {
     // Whoever shares this key is within the contract's scope, VRFs aside.
     let reach = |u: &Use<'_>| match scope {
-        Scope::Profile => Some(u.member.group.profile.clone()),
-        Scope::Tenant => Some(u.member.group.tenant.clone()),
+        Scope::Profile => Some(u.member.profile.clone()),
+        Scope::Tenant => Some(u.member.tenant.clone()),
         Scope::Vrf | Scope::Global => None,
     };
     let mut by_key: BTreeMap<(Option<Dn>, &Dn), Domain> = BTreeMap::new();
     let mut provider_vrfs: BTreeMap<Option<Dn>, Vec<&Dn>> = BTreeMap::new();
     for provider in &uses.providers {
-        let (reach, vrf) = (reach(provider), &provider.member.group.vrf);
+        let (reach, vrf) = (reach(provider), provider.member.vrf);
         let vrfs = provider_vrfs.entry(reach.clone()).or_default();
         if !vrfs.contains(&vrf) {
             vrfs.push(vrf);
         }
-        by_key.entry((reach, vrf)).or_default().providers.push(provider.member.key);
+        by_key.entry((reach, vrf)).or_default().providers.push(provider.member.ends);
     }
     for consumer in &uses.consumers {
-        let (reach, vrf) = (reach(consumer), &consumer.member.group.vrf);
+        let (reach, vrf) = (reach(consumer), consumer.member.vrf);
         let vrfs = provider_vrfs.get(&reach).map(Vec::as_slice).unwrap_or_default();
         let elsewhere = vrfs.iter().find(|other| **other != vrf).filter(|_| scope != Scope::Vrf);
         if let Some(other) = elsewhere {
@@ -103,7 +103,7 @@ fn domains(builder: &mut Builder<'_>, dn: &Dn, scope: Scope, uses: &Uses<'_>) ->
             builder.problems.push(Problem { dn, cause: Cause::NotSupported, text });
         }
         match by_key.get_mut(&(reach, vrf)) {
-            Some(domain) => domain.consumers.push(consumer.member.key),
+            Some(domain) => domain.consumers.push(consumer.member.ends),
             None if elsewhere.is_none() => {
                 let text = format!("no group within its scope provides contract `{dn}`");
                 let dn = consumer.relation.dn.clone();

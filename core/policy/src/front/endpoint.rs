@@ -47,17 +47,24 @@ pub fn endpoints(tree: &Tree) -> impl Iterator<Item = Endpoint> + '_ {
     })
 }
 
-/// The groups that `text` may name: by DN, by `TENANT/APP/EPG`, or by their own name.
+/// The groups that `text` may name: by DN, by `TENANT/APP/EPG` or `TENANT/L3OUT/EPG`, or by their own
+/// name.
 pub(crate) fn groups_called(tree: &Tree, text: &str) -> Vec<Dn> {
     const CLASS: &str = "fvAEPg";
-    let exact = tree.get(text).filter(|mo| mo.class().name == CLASS);
+    const OUTSIDE: &str = "l3extInstP";
+    let exact = tree.get(text).filter(|mo| [CLASS, OUTSIDE].contains(&mo.class().name));
     if let Some(mo) = exact {
         return vec![mo.dn().clone()];
     }
     if let [tenant, profile, group] = text.split('/').collect::<Vec<_>>()[..] {
         let dn = format!("uni/tn-{tenant}/ap-{profile}/epg-{group}");
-        return tree.get(&dn).map(|mo| mo.dn().clone()).into_iter().collect();
+        let outside = format!("uni/tn-{tenant}/out-{profile}/instP-{group}");
+        let found = [dn, outside].into_iter().filter_map(|dn| tree.get(&dn));
+        return found.map(|mo| mo.dn().clone()).collect();
     }
-    let rn = format!("epg-{text}");
-    tree.of_class(CLASS).filter(|mo| mo.dn().rn() == rn).map(|mo| mo.dn().clone()).collect()
+    let called = |class, rn: String| {
+        let all = tree.of_class(class).filter(move |mo| mo.dn().rn() == rn);
+        all.map(|mo| mo.dn().clone())
+    };
+    called(CLASS, format!("epg-{text}")).chain(called(OUTSIDE, format!("instP-{text}"))).collect()
 }

@@ -77,7 +77,7 @@ fn not_yet(reader: &mut Reader<'_>, mo: &Mo) -> bool {
 
 /// The contracts a group names. One that does not exist is the relation's own fault, which the tree
 /// raises; an estimate to add one adds nothing yet.
-fn relations(reader: &Reader<'_>, group: &Dn, class: &str) -> Vec<Relation> {
+pub(super) fn relations(reader: &Reader<'_>, group: &Dn, class: &str) -> Vec<Relation> {
     let installed = |mo: &&Mo| mo.get("intent") != "estimate_add";
     let of_group = reader.objects.under(group, class).into_iter().filter(installed);
     of_group
@@ -89,6 +89,6 @@ fn relations(reader: &Reader<'_>, group: &Dn, class: &str) -> Vec<Relation> {
 }
 
 /// `text` as a DN. It is a part of `whole`, which is one, so it always is one itself.
-fn as_dn(text: &str, whole: &Dn) -> Dn {
+pub(super) fn as_dn(text: &str, whole: &Dn) -> Dn {
     text.parse().unwrap_or_else(|_| whole.clone())
 }

@@ -9,6 +9,7 @@ mod entry;
 mod group;
 mod network;
 mod objects;
+mod outside;
 
 use selvage_model::{Dn, Mo, Tree};
 use selvage_rules::Table;
@@ -30,6 +31,7 @@ pub fn read(tree: &Tree) -> (Intent, Vec<Problem>) {
     contract::contracts(&mut reader, &mut intent);
     group::groups(&mut reader, &mut intent);
     network::subnets(&mut reader, &mut intent);
+    outside::read(&mut reader, &mut intent);
     (intent, reader.problems)
 }
 

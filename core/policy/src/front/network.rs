@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use selvage_model::Dn;
-use selvage_rules::{Gateway, Mac};
+use selvage_rules::{Gateway, Inside, Mac, Prefix};
 
 use super::{Reader, not_found};
 use crate::ir::{BridgeDomain, Intent, Vrf};
@@ -83,14 +83,22 @@ pub(super) fn subnets(reader: &mut Reader<'_>, intent: &mut Intent) {
                     dn: mo.dn().clone(),
                     bd: bd.clone(),
                     gateway,
+                    public: mo.get("scope").split(',').any(|word| word == "public"),
                     is_gateway: !mo.get("ctrl").split(',').any(|c| c == "no-default-gateway"),
                 }),
                 Err(text) => reader.problem(mo.dn(), Cause::BadSubnet, text),
             }
         }
     }
-    for subnets in by_vrf.into_values() {
+    for (vrf, subnets) in by_vrf {
         for subnet in without_overlaps(reader, subnets) {
+            let prefix = Prefix::new(subnet.gateway.ip, subnet.gateway.prefix_len);
+            let outside = intent.outside.entry(vrf.clone()).or_default();
+            if let Some(prefix) = prefix {
+                // Where several gateways share a prefix, one that is not public hides it.
+                let inside = outside.inside.entry(prefix).or_insert(Inside { public: true });
+                inside.public &= subnet.public;
+            }
             if let Some(bd) = intent.bridge_domains.get_mut(&subnet.bd)
                 && subnet.is_gateway
             {
@@ -108,6 +116,7 @@ struct Subnet {
     dn: Dn,
     bd: Dn,
     gateway: Gateway,
+    public: bool,
     is_gateway: bool,
 }
 

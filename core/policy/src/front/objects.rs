@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use selvage_model::{Dn, Mo, Tree};
 
 /// Classes whose objects are read one after the other.
-const LISTED: &[&str] = &["fvCtx", "fvBD", "fvAEPg", "vzFilter", "vzBrCP"];
+const LISTED: &[&str] = &["fvCtx", "fvBD", "fvAEPg", "vzFilter", "vzBrCP", "l3extOut"];
 
 /// Classes whose objects are read through the object that contains them.
 const SHELVED: &[&str] = &[
@@ -25,6 +25,15 @@ const SHELVED: &[&str] = &[
     "fvRsSecInherited",
     "fvRsConsIf",
     "fvCrtrn",
+    "l3extRsEctx",
+    "l3extInstP",
+    "l3extSubnet",
+    "l3extLNodeP",
+    "l3extRsNodeL3OutAtt",
+    "ipRouteP",
+    "ipNexthopP",
+    "l3extLIfP",
+    "l3extRsPathL3OutAtt",
 ];
 
 /// Objects of the classes that mean something to policy, by ascending DN.

@@ -7,7 +7,7 @@ mod place;
 mod words;
 
 use selvage_model::Dn;
-use selvage_rules::{Action, ClassId, EtherType, Packet, Reason, RuleId, Verdict};
+use selvage_rules::{Action, ClassId, EtherType, GroupKey, Packet, Reason, RuleId, Verdict};
 use serde::Serialize;
 
 use crate::compile::Compiled;
@@ -144,9 +144,44 @@ pub fn trace_packet(compiled: &Compiled, from: &Place, to: &Place, packet: &Pack
 /// The verdict on one packet from one group to another, as the hosts would give it: the table's,
 /// unless the packet cannot get there at all.
 pub fn verdict(compiled: &Compiled, from: &Dn, to: &Dn, packet: &Packet) -> Verdict {
-    let (Some(src), Some(dst)) = (compiled.groups.get(from), compiled.groups.get(to)) else {
+    let (Some(src), Some(dst)) = (side(compiled, from), side(compiled, to)) else {
         return dropped(Reason::Quarantine);
     };
+    judge(compiled, &src, &dst, packet)
+}
+
+/// Where one end of a flow stands: its classes as a sender and as a receiver.
+struct Side {
+    source: GroupKey,
+    destination: GroupKey,
+    is_outside: bool,
+}
+
+/// The classes of a group. One outside is taken for an address in the longest of its prefixes.
+fn side(compiled: &Compiled, group: &Dn) -> Option<Side> {
+    if let Some(key) = compiled.groups.get(group) {
+        return Some(Side { source: *key, destination: *key, is_outside: false });
+    }
+    let ends = compiled.externals.get(group)?;
+    let prefixes = compiled.intent.externals.get(group).map(|external| &external.prefixes);
+    let own = prefixes.is_none_or(|all| all.is_empty() || all.iter().any(|p| !p.is_default()));
+    let default = ends.default_source.filter(|_| !own);
+    let key =
+        |class: Option<ClassId>| GroupKey { class: class.unwrap_or(ends.key.class), ..ends.key };
+    Some(Side {
+        source: key(default),
+        destination: key(default.map(|_| ClassId::DEFAULT_OUTSIDE)),
+        is_outside: true,
+    })
+}
+
+fn judge(compiled: &Compiled, src: &Side, dst: &Side, packet: &Packet) -> Verdict {
+    let both_outside = src.is_outside && dst.is_outside;
+    let routed = |side: &Side| !side.is_outside || packet.ether.is_ip();
+    if both_outside || !routed(src) || !routed(dst) {
+        return dropped(Reason::UnknownDestination);
+    }
+    let (src, dst) = (&src.source, &dst.destination);
     if src.scope != dst.scope {
         return dropped(Reason::UnknownDestination);
     }
@@ -177,7 +212,8 @@ fn common_family(from: &Place, to: &Place) -> EtherType {
 fn end(compiled: &Compiled, place: &Place) -> End {
     let group = place.group();
     let resolved = compiled.intent.groups.get(group);
-    let class = compiled.groups.get(group).map(|key| key.class);
+    let outside = compiled.externals.get(group).map(|ends| ends.key.class);
+    let class = compiled.groups.get(group).map(|key| key.class).or(outside);
     let problems = match class {
         Some(_) => Vec::new(),
         None => compiled.problems.iter().filter(|p| group.contains(&p.dn)).cloned().collect(),
@@ -190,7 +226,7 @@ fn end(compiled: &Compiled, place: &Place) -> End {
         group: group.clone(),
         class,
         bridge_domain: resolved.map(|g| g.bd.clone()),
-        vrf: resolved.map(|g| g.vrf.clone()),
+        vrf: compiled.intent.vrf_of(group).cloned(),
         problems,
     }
 }
@@ -222,8 +258,8 @@ pub fn chain(compiled: &Compiled, rule: RuleId, from: &Dn, to: &Dn) -> Option<Ch
     let contract = entry.as_ref().and(subject.as_ref()).and_then(Dn::parent);
     let (consumer, provider) = if origin.reverse { (to, from) } else { (from, to) };
     let related = |group: &Dn, provides: bool| {
-        let group = compiled.intent.groups.get(group)?;
-        let relations = if provides { &group.provides } else { &group.consumes };
+        let (offered, used) = compiled.intent.relations(group)?;
+        let relations = if provides { offered } else { used };
         relations.iter().find(|r| Some(&r.contract) == contract.as_ref()).map(|r| r.dn.clone())
     };
     Some(Chain {
@@ -240,11 +276,13 @@ pub fn chain(compiled: &Compiled, rule: RuleId, from: &Dn, to: &Dn) -> Option<Ch
 
 fn candidates(intent: &Intent, from: &Dn, to: &Dn) -> Vec<Candidate> {
     let between = |consumer: &Dn, provider: &Dn, asks: bool| -> Vec<Candidate> {
-        let (Some(c), Some(p)) = (intent.groups.get(consumer), intent.groups.get(provider)) else {
+        let (Some((_, used)), Some((offered, _))) =
+            (intent.relations(consumer), intent.relations(provider))
+        else {
             return Vec::new();
         };
-        let pairs = c.consumes.iter().filter_map(|used| {
-            let offered = p.provides.iter().find(|offered| offered.contract == used.contract)?;
+        let pairs = used.iter().filter_map(|used| {
+            let offered = offered.iter().find(|offered| offered.contract == used.contract)?;
             Some(Candidate {
                 contract: used.contract.clone(),
                 provider: offered.dn.clone(),

@@ -11,5 +11,6 @@ mod broken;
 mod contracts;
 mod generated;
 mod numbers;
+mod outside;
 mod tracing;
 mod world;
