@@ -16,7 +16,12 @@ pub fn show_numbers(tree: &mut Tree, compiled: &Compiled, numbers: &Numbers) {
     for mo in tree.of_class("fvCtx") {
         let scope = numbers.scope_of(&mo.dn().shared());
         let scope = shown(scope.filter(|_| compiled.intent.vrfs.contains_key(mo.dn())), "0");
-        differing.extend(with(mo, &[("scope", &scope), ("seg", &scope)]));
+        let default = compiled.externals.values().find_map(|ends| {
+            let class = ends.default_source?;
+            (Some(ends.key.scope) == numbers.scope_of(&mo.dn().shared())).then_some(class)
+        });
+        let tag = shown(default, "any");
+        differing.extend(with(mo, &[("scope", &scope), ("seg", &scope), ("pcTag", &tag)]));
     }
     for mo in tree.of_class("fvBD") {
         let bd = compiled.intent.bridge_domains.get(mo.dn());
@@ -24,8 +29,9 @@ pub fn show_numbers(tree: &mut Tree, compiled: &Compiled, numbers: &Numbers) {
         let scope = bd.and_then(|bd| numbers.scope_of(&bd.vrf.shared()));
         differing.extend(with(mo, &[("seg", &shown(seg, "0")), ("scope", &shown(scope, "0"))]));
     }
-    for mo in tree.of_class("fvAEPg") {
-        let key = compiled.groups.get(mo.dn());
+    for mo in tree.of_class("fvAEPg").chain(tree.of_class("l3extInstP")) {
+        let outside = || compiled.externals.get(mo.dn()).map(|ends| &ends.key);
+        let key = compiled.groups.get(mo.dn()).or_else(outside);
         let tag = shown(key.map(|key| key.class), "any");
         let scope = shown(key.map(|key| key.scope), "0");
         let state = if key.is_some() { "applied" } else { "not-applied" };
