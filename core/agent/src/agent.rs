@@ -4,13 +4,13 @@
 //! data plane for what is then desired, if that is not in force already. So no input needs to know
 //! what another left undone.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use selvage_opflex::client::PeerId;
-use selvage_rules::{Desired, EndpointId, Revision};
+use selvage_rules::{Desired, Encapsulation, EndpointId, Revision};
 
 use crate::datapath::{Applied, PlaneError, Port};
 use crate::drops::Names;
@@ -45,6 +45,8 @@ pub struct Config {
     pub controllers: Vec<String>,
     /// Which data plane enforces.
     pub dataplane: String,
+    /// What it can send to other hosts and receive from them.
+    pub encapsulations: BTreeSet<Encapsulation>,
     /// Version of the program.
     pub version: String,
     /// Process id.

@@ -11,13 +11,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use selvage_rules::{BdId, ClassId, Desired, Mac, Packet, Reason, Revision, RuleId, ScopeId};
+use selvage_rules::{
+    BdId, ClassId, Desired, Encapsulation, Mac, Packet, Reason, Revision, RuleId, ScopeId,
+};
 use serde::{Deserialize, Serialize};
 
 /// Enforces what a host must enforce.
 pub trait Datapath: Send {
     /// Which plane this is, as users read it: `ebpf` or `ovs`.
     fn name(&self) -> &'static str;
+
+    /// What it can send to other hosts and receive from them. Never empty.
+    fn encapsulations(&self) -> BTreeSet<Encapsulation>;
 
     /// Takes hold of a port. From the return of this call nothing passes through it in either
     /// direction (quarantine) until a [`Desired`] names it with an endpoint. Called while the link

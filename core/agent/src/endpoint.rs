@@ -228,6 +228,7 @@ impl Endpoint {
             endpoint: self.id.clone(),
             group: self.group.clone(),
             class: resolved.key.class,
+            encap: slice.table.groups.get(&resolved.key)?.encap,
             bridge_domain: bd.name.clone(),
             bd: resolved.bd,
             vrf: vrf.name.clone(),

@@ -10,7 +10,7 @@ use selvage_rules::{EndpointId, Revision};
 
 use crate::Now;
 use crate::agent::{Config, Output};
-use crate::slice::{Elsewhere, Location, Resolved, Slice};
+use crate::slice::{self, Elsewhere, Location, Resolved, Slice};
 
 /// What the controller said.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,7 +55,11 @@ impl Fabric {
     pub fn new(config: &Config, now: Now) -> Fabric {
         let mut client =
             Client::new(ClientConfig::new(&config.host, config.controllers.clone()), time(now));
-        let host = ext::Host { name: config.host.as_str().into(), tunnel: config.tunnel };
+        let host = ext::Host {
+            name: config.host.as_str().into(),
+            tunnel: config.tunnel,
+            encapsulations: config.encapsulations.clone(),
+        };
         // No endpoint can have this name, since it has a slash.
         client.declare("host/", host.to_objects(), time(now));
         let mut fabric = Fabric {
@@ -179,6 +183,7 @@ impl Fabric {
             table: found.table,
             groups,
             names: found.names.into_iter().collect(),
+            sources: found.sources,
         })
     }
 
@@ -198,11 +203,15 @@ impl Fabric {
             locations.insert(*scope, known);
         }
         let others = self.client.hosts().filter(|host| host.name != self.host);
+        let view = |host: &ext::Host| slice::Host {
+            tunnel: host.tunnel,
+            encapsulations: host.encapsulations.clone(),
+        };
         let mut hosts: BTreeMap<_, _> =
-            others.map(|host| (host.name.clone(), host.tunnel)).collect();
+            others.map(|host| (host.name.clone(), view(host))).collect();
         if !self.client.settled_hosts() {
-            for (name, tunnel) in &before.hosts {
-                hosts.entry(name.clone()).or_insert(*tunnel);
+            for (name, host) in &before.hosts {
+                hosts.entry(name.clone()).or_insert_with(|| host.clone());
             }
         }
         Elsewhere { locations, hosts }
@@ -254,6 +263,7 @@ impl From<&ext::Location> for Location {
             tunnel: location.tunnel,
             bd: location.bd,
             class: location.class,
+            encap: location.encap,
             mac: location.mac,
             ips: location.ips.clone(),
             group: location.group.clone(),

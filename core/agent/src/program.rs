@@ -20,7 +20,8 @@ impl Agent {
         if self.plane.asked.is_some() || !self.slice_known {
             return;
         }
-        let desired = slice::desired(&self.slice, &self.elsewhere, self.here());
+        let can = &self.config.encapsulations;
+        let desired = slice::desired(&self.slice, &self.elsewhere, can, self.here());
         if self.plane.in_force.as_deref() == Some(&desired) {
             self.plane.refused = None;
             return;

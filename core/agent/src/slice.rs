@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use selvage_rules::{
-    BdId, BridgeDomain, ClassId, Desired, Endpoint, EndpointId, GroupKey, Local, Mac, Remote,
-    Revision, ScopeId, Table,
+    BdId, BridgeDomain, ClassId, Desired, Encapsulation, Endpoint, EndpointId, GroupId, GroupKey,
+    Local, Mac, Remote, Revision, ScopeId, Source, Table,
 };
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +21,8 @@ pub struct Slice {
     pub groups: BTreeMap<Arc<str>, Resolved>,
     /// DNs of these groups and of those at the other ends of their pairs, for the words of a drop.
     pub names: Vec<(GroupKey, Arc<str>)>,
+    /// What these groups are known by on the wire.
+    pub sources: BTreeMap<GroupId, Source>,
 }
 
 /// What a group's DN led to.
@@ -49,6 +51,8 @@ pub struct Location {
     pub bd: BdId,
     /// Its class.
     pub class: ClassId,
+    /// Its group's fabric-wide number.
+    pub encap: GroupId,
     /// Its MAC.
     pub mac: Mac,
     /// Its addresses, ascending.
@@ -64,8 +68,17 @@ pub struct Location {
 pub struct Elsewhere {
     /// Endpoints of other hosts by VRF, keyed `HOST/ENDPOINT`.
     pub locations: BTreeMap<ScopeId, BTreeMap<EndpointId, Location>>,
-    /// Tunnel addresses of the other hosts.
-    pub hosts: BTreeMap<Arc<str>, IpAddr>,
+    /// The other hosts.
+    pub hosts: BTreeMap<Arc<str>, Host>,
+}
+
+/// A host as others see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Host {
+    /// Its tunnel address.
+    pub tunnel: IpAddr,
+    /// What it can send and receive.
+    pub encapsulations: BTreeSet<Encapsulation>,
 }
 
 /// One thing that changed elsewhere.
@@ -76,8 +89,8 @@ pub enum Move {
     Came(ScopeId, EndpointId, Location),
     /// An endpoint is nowhere now.
     Went(ScopeId, EndpointId),
-    /// A host has this tunnel address now.
-    HostCame(Arc<str>, IpAddr),
+    /// A host is there now.
+    HostCame(Arc<str>, Host),
     /// A host is gone.
     HostWent(Arc<str>),
 }
@@ -97,8 +110,8 @@ impl Elsewhere {
             let went = before.keys().filter(|id| !after.contains_key(*id));
             moves.extend(went.map(|id| Move::Went(*scope, id.clone())));
         }
-        let came = new.hosts.iter().filter(|(name, ip)| self.hosts.get(*name) != Some(*ip));
-        moves.extend(came.map(|(name, ip)| Move::HostCame(name.clone(), *ip)));
+        let came = new.hosts.iter().filter(|(name, host)| self.hosts.get(*name) != Some(*host));
+        moves.extend(came.map(|(name, host)| Move::HostCame(name.clone(), host.clone())));
         let went = self.hosts.keys().filter(|name| !new.hosts.contains_key(*name));
         moves.extend(went.map(|name| Move::HostWent(name.clone())));
         moves
@@ -113,7 +126,7 @@ impl Elsewhere {
             Move::Went(scope, id) => {
                 self.locations.get_mut(&scope).map(|held| held.remove(&id));
             }
-            Move::HostCame(name, ip) => drop(self.hosts.insert(name, ip)),
+            Move::HostCame(name, host) => drop(self.hosts.insert(name, host)),
             Move::HostWent(name) => drop(self.hosts.remove(&name)),
         }
     }
@@ -154,10 +167,12 @@ pub struct Here {
 }
 
 /// Joins policy, local endpoints and locations into what this host must enforce. Locations are
-/// taken for the VRFs that local endpoints are in, since nothing here can speak to any other.
+/// taken for the VRFs that local endpoints are in, since nothing here can speak to any other. `can`
+/// is what the data plane can send and receive.
 pub fn desired(
     slice: &Slice,
     elsewhere: &Elsewhere,
+    can: &BTreeSet<Encapsulation>,
     here: impl Iterator<Item = (EndpointId, Here)>,
 ) -> Desired {
     let locals: BTreeMap<EndpointId, Local> = here
@@ -173,17 +188,32 @@ pub fn desired(
         .map(|(id, location)| (id.clone(), remote(location)))
         .collect();
     let mut table = slice.table.clone();
+    let mut sources = slice.sources.clone();
     for (scope, locations) in &elsewhere.locations {
         for location in locations.values().filter(|_| scopes.contains(scope)) {
             table.bridge_domains.entry(location.bd).or_insert_with(|| foreign(location, *scope));
+            let key = GroupKey { scope: *scope, class: location.class };
+            // The controller's word comes before that of another host.
+            sources.entry(location.encap).or_insert(Source { key, bd: Some(location.bd) });
         }
     }
+    for (scope, outside) in &table.outside {
+        for group in outside.groups.values() {
+            let key = GroupKey { scope: *scope, class: group.source };
+            sources.entry(group.encap).or_insert(Source { key, bd: None });
+        }
+    }
+    let peers = elsewhere
+        .hosts
+        .values()
+        .filter_map(|host| Some((host.tunnel, Encapsulation::between(can, &host.encapsulations)?)));
     Desired {
         revision: slice.revision,
         table,
         locals,
         remotes,
-        tunnels: elsewhere.hosts.values().copied().collect(),
+        tunnels: peers.collect(),
+        sources,
         node: None,
         nodes: BTreeMap::new(),
     }
@@ -211,6 +241,7 @@ mod tests {
             tunnel: [192, 0, 2, last].into(),
             bd: BdId(7),
             class: ClassId(16386),
+            encap: GroupId(20),
             mac: Mac([2, 0, 0, 0, 0, last]),
             ips: vec![[10, 0, 0, last].into()],
             group: "g".into(),
@@ -225,8 +256,9 @@ mod tests {
             for (scope, id, last) in list {
                 let id = EndpointId((*id).into());
                 elsewhere.take(Move::Came(ScopeId(*scope), id, location(*last)));
-                elsewhere
-                    .take(Move::HostCame(format!("h{last}").into(), [192, 0, 2, *last].into()));
+                let tunnel = [192, 0, 2, *last].into();
+                let host = Host { tunnel, encapsulations: Encapsulation::ALL.into() };
+                elsewhere.take(Move::HostCame(format!("h{last}").into(), host));
             }
             elsewhere
         };

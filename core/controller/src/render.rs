@@ -60,7 +60,8 @@ fn pair(table: &Table, key: PairKey, below: Option<GroupKey>) -> Option<ext::Pai
     let peer = below.and_then(|own| {
         let class = if key.src == own.class { key.dst } else { key.src };
         let group = table.groups.get(&GroupKey { scope: key.scope, class })?;
-        Some(ext::PairPeer { name: Arc::clone(&group.name), class })
+        let (name, bd) = (Arc::clone(&group.name), Some(group.bd));
+        Some(ext::PairPeer { name, class, encap: group.encap, bd })
     });
     Some(ext::Pair { src: key.src, dst: key.dst, rule_set, peer })
 }

@@ -1,12 +1,16 @@
 //! What one host must enforce: its slice of the table, and where the endpoints are.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::net::IpAddr;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{BdId, ClassId, External, Hop, Mac, NodeId, Prefix, Revision, ScopeId, Table};
+use crate::{
+    BdId, ClassId, External, GroupId, GroupKey, Hop, Mac, NodeId, Prefix, Revision, ScopeId, Table,
+};
 
 /// An endpoint's name on its host: the container id, the VM's uuid, or what the user called it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -44,6 +48,75 @@ pub struct Remote {
     pub tunnel: IpAddr,
 }
 
+/// How two hosts tell each other of which class the sender of a packet is. Both are VXLAN (RFC 7348).
+/// Chosen for each pair of hosts, from what both can.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Encapsulation {
+    /// The class is in the header (draft-smith-vxlan-group-policy); the VNI is the bridge domain of
+    /// what is bridged, the scope of what is routed.
+    Gbp,
+    /// The VNI is the sender's group ([`GroupId`]). For switches that know no Group Policy, Open
+    /// vSwitch's userspace datapath among them.
+    EpgVni,
+}
+
+impl Encapsulation {
+    /// Every encapsulation, the preferred one first.
+    pub const ALL: [Encapsulation; 2] = [Encapsulation::Gbp, Encapsulation::EpgVni];
+
+    /// What two hosts use who can do these; `None` if there is nothing that both can.
+    pub fn between(
+        here: &BTreeSet<Encapsulation>,
+        there: &BTreeSet<Encapsulation>,
+    ) -> Option<Encapsulation> {
+        Encapsulation::ALL.into_iter().find(|one| here.contains(one) && there.contains(one))
+    }
+
+    /// What users read and type.
+    pub fn name(self) -> &'static str {
+        match self {
+            Encapsulation::Gbp => "gbp",
+            Encapsulation::EpgVni => "epg-vni",
+        }
+    }
+}
+
+impl fmt::Display for Encapsulation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// This is no encapsulation's name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnknownEncapsulation(String);
+
+impl fmt::Display for UnknownEncapsulation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` is no encapsulation; `gbp` and `epg-vni` are", self.0)
+    }
+}
+
+impl std::error::Error for UnknownEncapsulation {}
+
+impl FromStr for Encapsulation {
+    type Err = UnknownEncapsulation;
+    fn from_str(text: &str) -> Result<Encapsulation, UnknownEncapsulation> {
+        let named = Encapsulation::ALL.into_iter().find(|one| one.name() == text);
+        named.ok_or_else(|| UnknownEncapsulation(text.to_owned()))
+    }
+}
+
+/// A group whose packets may come out of the tunnel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Source {
+    /// Its VRF and class.
+    pub key: GroupKey,
+    /// The bridge domain its endpoints are in; `None` for what is outside of all of them.
+    pub bd: Option<BdId>,
+}
+
 /// What one host must enforce.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Desired {
@@ -55,9 +128,11 @@ pub struct Desired {
     pub locals: BTreeMap<EndpointId, Local>,
     /// Endpoints of other hosts, keyed `HOST/ENDPOINT` by the registry.
     pub remotes: BTreeMap<EndpointId, Remote>,
-    /// Tunnel addresses of all hosts of the fabric; an outer source that is not among them is no
-    /// peer.
-    pub tunnels: BTreeSet<IpAddr>,
+    /// Tunnel addresses of the hosts of the fabric that share an encapsulation with this one, and
+    /// which; an outer source that is not among them, or speaks another one, is no peer.
+    pub tunnels: BTreeMap<IpAddr, Encapsulation>,
+    /// Groups by their fabric-wide number: all that may send to this host or are on it.
+    pub sources: BTreeMap<GroupId, Source>,
     /// The number that the policy knows this host by, if it has one.
     #[serde(default)]
     pub node: Option<NodeId>,

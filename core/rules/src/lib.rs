@@ -15,7 +15,10 @@ mod reason;
 mod rule;
 mod table;
 
-pub use desired::{Desired, Endpoint, EndpointId, Exit, Local, Remote, Way};
+pub use desired::{
+    Desired, Encapsulation, Endpoint, EndpointId, Exit, Local, Remote, Source,
+    UnknownEncapsulation, Way,
+};
 pub use id::{
     BdId, ClassId, GroupId, Mac, NodeId, ParseIdError, Revision, RuleId, RuleSetId, ScopeId,
 };

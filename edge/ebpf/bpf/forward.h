@@ -66,17 +66,33 @@ static __always_inline int write_hops(struct __sk_buff *skb, const struct packet
 	return bpf_skb_store_bytes(skb, ETH_HLEN + offsetof(struct iphdr, ttl), &ip, sizeof(ip), 0);
 }
 
-/* RFC 7348, and draft-smith-vxlan-group-policy for the class. */
+/* What an EPG_VNI host knows the sender's group by; 0 if that is not known here. */
+static __always_inline __u32 group_vni(const struct packet *p)
+{
+	struct group_key key = { .scope = p->scope, .class = p->src_class };
+	const __u32 *vni = bpf_map_lookup_elem(&group_vnis, &key);
+
+	return vni ? *vni : 0;
+}
+
+/* RFC 7348, and draft-smith-vxlan-group-policy for the class. A packet of group 0 leaves a device
+ * that is made for group policy as plain VXLAN; one without the option leaves it with whatever group
+ * the kernel found on its stack (observed on Linux 6.18). */
 static __always_inline int send_to_host(struct __sk_buff *skb, const struct packet *p,
 					const struct endpoint *to, __u32 vni)
 {
 	struct bpf_tunnel_key key = { .tunnel_id = vni, .tunnel_ttl = 64 };
-	struct vxlan_group group = { .gbp = p->src_class };
+	bool plain = to->encapsulation == ENCAPSULATION_EPG_VNI;
+	struct vxlan_group group = { .gbp = plain ? 0 : p->src_class };
 	__u64 flags = BPF_F_ZERO_CSUM_TX;
 	__u32 zero = 0;
 	const struct state *s = bpf_map_lookup_elem(&state, &zero);
 
 	if (!s || !s->overlay)
+		return drop(skb, p, REASON_REDIRECT_FAILED);
+	if (plain)
+		key.tunnel_id = group_vni(p);
+	if (plain && !key.tunnel_id)
 		return drop(skb, p, REASON_REDIRECT_FAILED);
 	if (tunnel_is_v6) {
 		flags = BPF_F_TUNINFO_IPV6;

@@ -30,7 +30,9 @@ HASH(ports, __u32, struct port, BPF_F_NO_PREALLOC);
 HASH(endpoints_by_ip, struct ip_key, struct endpoint, BPF_F_NO_PREALLOC);
 HASH(endpoints_by_mac, struct mac_key, struct endpoint, BPF_F_NO_PREALLOC);
 HASH(networks, __u32, struct network, BPF_F_NO_PREALLOC);
-/* Outer source addresses that belong to hosts of the fabric. */
+HASH(sources, __u32, struct source, BPF_F_NO_PREALLOC);
+HASH(group_vnis, struct group_key, __u32, BPF_F_NO_PREALLOC);
+/* Outer source addresses that belong to hosts of the fabric, and their enum encapsulation. */
 HASH(tunnels, struct address, __u32, BPF_F_NO_PREALLOC);
 HASH(pairs, struct pair_key, struct pair, BPF_F_NO_PREALLOC);
 ARRAY(rules, BPF_MAP_TYPE_ARRAY, struct rule, 1024, 0);
@@ -63,6 +65,7 @@ enum what_bit what_bit_layout;
 enum wildcard_shift wildcard_shift_layout;
 enum rule_flag rule_flag_layout;
 enum endpoint_kind endpoint_kind_layout;
+enum encapsulation encapsulation_layout;
 enum direction direction_layout;
 
 #endif

@@ -155,11 +155,44 @@ int to_endpoint(struct __sk_buff *skb)
 	return drop(skb, &p, REASON_HOST_ORIGIN);
 }
 
-/* The outer source must be a host of the fabric. Fills in the VNI and the sender's class. */
-static __always_inline int open_tunnel(struct __sk_buff *skb, struct packet *p, __u32 *vni)
+/* What a VNI and a group policy header say of the sender. */
+static __always_inline int open_gbp(struct packet *p, __u32 vni, __u32 class)
+{
+	const struct network *network;
+
+	/* A header without a group would be judged as "any", which no sender is. */
+	if (!class)
+		return REASON_MALFORMED;
+	p->src_class = class;
+	network = bpf_map_lookup_elem(&networks, &vni);
+	if (!network)
+		return REASON_UNKNOWN_NETWORK;
+	p->scope = network->scope;
+	p->bd = network->bd;
+	return 0;
+}
+
+/* What the VNI says alone. */
+static __always_inline int open_epg_vni(struct packet *p, __u32 vni)
+{
+	const struct source *source = bpf_map_lookup_elem(&sources, &vni);
+
+	if (!source)
+		return REASON_UNKNOWN_NETWORK;
+	p->src_class = source->class;
+	p->scope = source->scope;
+	p->bd = source->bd;
+	return 0;
+}
+
+/* The outer source must be a host of the fabric, and speak as it said it would. Fills in the
+ * sender's class and its VRF; and its bridge domain, unless the packet is known to be routed. */
+static __always_inline int open_tunnel(struct __sk_buff *skb, struct packet *p, __u32 *speaks)
 {
 	struct vxlan_group group = {};
 	struct bpf_tunnel_key key = {};
+	const __u32 *known;
+	bool has_group;
 	int error;
 
 	if (tunnel_is_v6)
@@ -172,14 +205,35 @@ static __always_inline int open_tunnel(struct __sk_buff *skb, struct packet *p, 
 		__builtin_memcpy(&p->tunnel, key.remote_ipv6, 16);
 	else
 		map_ipv4(&p->tunnel, bpf_htonl(key.remote_ipv4));
-	if (!bpf_map_lookup_elem(&tunnels, &p->tunnel))
+	known = bpf_map_lookup_elem(&tunnels, &p->tunnel);
+	if (!known)
 		return REASON_UNKNOWN_TUNNEL;
-	*vni = key.tunnel_id;
-	/* A header without a group would be judged as "any", which no sender is. */
-	if (bpf_skb_get_tunnel_opt(skb, &group, sizeof(group)) < 0 || !(group.gbp & 0xffff))
-		return REASON_MALFORMED;
-	p->src_class = group.gbp & 0xffff;
-	return 0;
+	*speaks = *known;
+	has_group = bpf_skb_get_tunnel_opt(skb, &group, sizeof(group)) >= 0;
+	if (has_group != (*speaks == ENCAPSULATION_GBP))
+		return REASON_UNKNOWN_TUNNEL;
+	if (has_group)
+		return open_gbp(p, key.tunnel_id, group.gbp & 0xffff);
+	return open_epg_vni(p, key.tunnel_id);
+}
+
+/* Whom a packet of another host is for. `routed` packets get the MACs of their last leg anew. */
+static __always_inline const struct endpoint *
+find_recipient(const struct packet *p, __u32 speaks, bool *routed)
+{
+	struct mac_key key = { .bd = p->bd };
+	const struct endpoint *to = NULL;
+
+	*routed = !p->bd;
+	if (p->bd) {
+		__builtin_memcpy(key.mac, p->dst_mac, 6);
+		to = bpf_map_lookup_elem(&endpoints_by_mac, &key);
+	}
+	if (!to && (!p->bd || speaks == ENCAPSULATION_EPG_VNI)) {
+		*routed = true;
+		to = find_by_ip(p->scope, &p->dst);
+	}
+	return to && to->kind == ENDPOINT_LOCAL ? to : NULL;
 }
 
 /* Ingress of the vxlan device: everything other hosts send. */
@@ -187,39 +241,27 @@ SEC("tc")
 int from_overlay(struct __sk_buff *skb)
 {
 	struct packet p = { .direction = FROM_OVERLAY };
-	const struct network *network;
 	const struct endpoint *to;
-	struct mac_key key = {};
-	__u32 vni = 0;
+	__u32 speaks = 0;
+	bool routed;
 	int reason;
 
-	reason = parse_ethernet(skb, &p) ?: open_tunnel(skb, &p, &vni);
+	reason = parse_ethernet(skb, &p) ?: open_tunnel(skb, &p, &speaks);
+	if (reason == REASON_UNKNOWN_NETWORK)
+		parse_ip(skb, &p); /* for whoever reads the event */
 	if (reason)
 		return drop(skb, &p, reason);
-	network = bpf_map_lookup_elem(&networks, &vni);
-	if (!network) {
-		parse_ip(skb, &p);
-		return drop(skb, &p, REASON_UNKNOWN_NETWORK);
-	}
-	p.scope = network->scope;
-	p.bd = network->bd;
 	reason = parse_ip(skb, &p);
 	if (reason)
 		return drop(skb, &p, reason);
-	if (network->bd) {
-		key.bd = network->bd;
-		__builtin_memcpy(key.mac, p.dst_mac, 6);
-		to = bpf_map_lookup_elem(&endpoints_by_mac, &key);
-	} else {
-		to = find_by_ip(p.scope, &p.dst);
-	}
-	if (!to || to->kind != ENDPOINT_LOCAL)
+	to = find_recipient(&p, speaks, &routed);
+	if (!to)
 		return drop(skb, &p, REASON_UNKNOWN_DESTINATION);
 	p.dst_class = to->class;
 	reason = decide(skb, &p, to->ifindex);
 	if (reason)
 		return drop(skb, &p, reason);
-	if (!network->bd && rewrite_macs(skb, to->mac, to->gateway_mac))
+	if (routed && rewrite_macs(skb, to->mac, to->gateway_mac))
 		return drop(skb, &p, REASON_REDIRECT_FAILED);
 	return deliver(skb, to->ifindex);
 }

@@ -69,12 +69,42 @@ struct endpoint {
 	__u8 gateway_mac[6]; /* of its bridge domain: the source of what is routed to it */
 	__u8 kind;
 	__u8 routed; /* its bridge domain routes */
+	__u8 encapsulation; /* REMOTE: what its host speaks */
+	__u8 zero[3];
 };
 
-/* networks: VNI -> what it stands for. A bridge domain names its VRF; a VRF has no bd. */
+/*
+ * tunnels: outer source address -> how that host says of which class a sender is.
+ *
+ *   GBP      VNI: bridge domain when bridged, VRF when routed; class in the group policy header
+ *   EPG_VNI  VNI: the sender's group; no header extension. Bridged or routed is told by the inner
+ *            destination: its MAC is one of the group's bridge domain, or its address is asked for
+ */
+enum encapsulation {
+	ENCAPSULATION_GBP = 1,
+	ENCAPSULATION_EPG_VNI = 2,
+};
+
+/* networks: VNI of a GBP packet -> what it stands for. A bridge domain names its VRF; a VRF has no
+ * bd. */
 struct network {
 	__u32 scope;
 	__u32 bd;
+};
+
+/* sources: VNI of an EPG_VNI packet -> the group; group_vnis is the way back. bd is 0 for groups
+ * whose members are outside of all bridge domains. */
+struct source {
+	__u32 scope;
+	__u32 bd;
+	__u16 class;
+	__u16 zero;
+};
+
+struct group_key {
+	__u32 scope;
+	__u16 class;
+	__u16 zero;
 };
 
 /* A run of the rules array; count 0 is the empty set. */

@@ -9,7 +9,7 @@ use selvage_agent::datapath::{
     Applied, Count, Counters, Datapath, Drift, DropSource, Installed, PlaneError, Port, Swept,
     Usage,
 };
-use selvage_rules::{Desired, Reason, Revision};
+use selvage_rules::{Desired, Encapsulation, Reason, Revision};
 
 use crate::config::Config;
 use crate::error::{Doing, Result, full, refused};
@@ -98,6 +98,8 @@ impl Ebpf {
         room(&maps.endpoints_by_ip, &held.by_ip, &wanted.by_ip)?;
         room(&maps.endpoints_by_mac, &held.by_mac, &wanted.by_mac)?;
         room(&maps.networks, &held.networks, &wanted.networks)?;
+        room(&maps.sources, &held.sources, &wanted.sources)?;
+        room(&maps.group_vnis, &held.group_vnis, &wanted.group_vnis)?;
         room(&maps.tunnels, &held.tunnels, &wanted.tunnels)
     }
 
@@ -130,6 +132,8 @@ impl Ebpf {
 
         let (held, maps) = (&self.places, &self.maps);
         changed += put(&maps.networks, &held.networks, &places.networks)?;
+        changed += put(&maps.sources, &held.sources, &places.sources)?;
+        changed += put(&maps.group_vnis, &held.group_vnis, &places.group_vnis)?;
         changed += put(&maps.tunnels, &held.tunnels, &places.tunnels)?;
         changed += put(&maps.endpoints_by_mac, &held.by_mac, &places.by_mac)?;
         changed += put(&maps.endpoints_by_ip, &held.by_ip, &places.by_ip)?;
@@ -138,6 +142,8 @@ impl Ebpf {
         changed += remove(&maps.endpoints_by_ip, &held.by_ip, &places.by_ip)?;
         changed += remove(&maps.endpoints_by_mac, &held.by_mac, &places.by_mac)?;
         changed += remove(&maps.tunnels, &held.tunnels, &places.tunnels)?;
+        changed += remove(&maps.group_vnis, &held.group_vnis, &places.group_vnis)?;
+        changed += remove(&maps.sources, &held.sources, &places.sources)?;
         changed += remove(&maps.networks, &held.networks, &places.networks)?;
 
         for key in &swap.gone {
@@ -177,6 +183,7 @@ impl Ebpf {
             ("endpoints_by_mac", places.by_mac.len() as u64, maps.endpoints_by_mac.limit()),
             ("networks", places.networks.len() as u64, maps.networks.limit()),
             ("tunnels", places.tunnels.len() as u64, maps.tunnels.limit()),
+            ("sources", places.sources.len() as u64, maps.sources.limit()),
             ("pairs", pairs.into(), maps.pairs.limit()),
             ("rules", rules.into(), maps.rules.limit()),
             ("rule_counters", counters.into(), maps.rule_counters.limit()),
@@ -191,6 +198,10 @@ impl Ebpf {
 impl Datapath for Ebpf {
     fn name(&self) -> &'static str {
         "ebpf"
+    }
+
+    fn encapsulations(&self) -> BTreeSet<Encapsulation> {
+        Encapsulation::ALL.into()
     }
 
     fn attach_port(&mut self, port: &Port) -> Result<()> {
@@ -310,6 +321,8 @@ fn recover(maps: &Maps, state: &State) -> Result<(Policy, Places)> {
         by_ip: maps.endpoints_by_ip.entries()?,
         by_mac: maps.endpoints_by_mac.entries()?,
         networks: maps.networks.entries()?,
+        sources: maps.sources.entries()?,
+        group_vnis: maps.group_vnis.entries()?,
         tunnels: maps.tunnels.entries()?,
         classes: BTreeSet::new(),
         unsupported: Vec::new(),

@@ -7,8 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use selvage_rules::{
-    Action, BdId, BridgeDomain, ClassId, Desired, Endpoint, EtherMatch, EtherType, Match, Packet,
-    PairKey, PortRange, Reason, Rule, RuleSet, ScopeId, TcpFlags, TcpMatch, proto,
+    Action, BdId, BridgeDomain, ClassId, Desired, Endpoint, EtherMatch, EtherType, GroupId,
+    GroupKey, Match, Packet, PairKey, PortRange, Reason, Rule, RuleSet, ScopeId, Source, TcpFlags,
+    TcpMatch, proto,
 };
 
 use crate::layout::{Bytes, address_of, types};
@@ -57,6 +58,22 @@ pub mod kind {
     pub const GATEWAY: u8 = endpoint_kind::ENDPOINT_GATEWAY.0 as u8;
 }
 
+/// Values of the `tunnels` map, and of [`types::endpoint`]'s `encapsulation`.
+pub mod encapsulation {
+    use selvage_rules::Encapsulation;
+
+    use crate::layout::types;
+
+    /// As the programs know it.
+    pub const fn number(encapsulation: Encapsulation) -> u8 {
+        let number = match encapsulation {
+            Encapsulation::Gbp => types::encapsulation::ENCAPSULATION_GBP,
+            Encapsulation::EpgVni => types::encapsulation::ENCAPSULATION_EPG_VNI,
+        };
+        number.0 as u8
+    }
+}
+
 /// Where everything is: the tables that have no generations.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Places {
@@ -66,9 +83,13 @@ pub struct Places {
     pub by_ip: BTreeMap<Bytes<types::ip_key>, Bytes<types::endpoint>>,
     /// Endpoints by bridge domain and MAC.
     pub by_mac: BTreeMap<Bytes<types::mac_key>, Bytes<types::endpoint>>,
-    /// VNIs of this host.
+    /// VNIs of this host, of packets with a group policy header.
     pub networks: BTreeMap<Bytes<u32>, Bytes<types::network>>,
-    /// Tunnel addresses of the fabric's hosts.
+    /// VNIs of packets without: the sender's group.
+    pub sources: BTreeMap<Bytes<u32>, Bytes<types::source>>,
+    /// The way back of `sources`.
+    pub group_vnis: BTreeMap<Bytes<types::group_key>, Bytes<u32>>,
+    /// Tunnel addresses of the fabric's hosts, and how each speaks.
     pub tunnels: BTreeMap<Bytes<types::address>, Bytes<u32>>,
     /// Classes that some endpoint has.
     pub classes: BTreeSet<(ScopeId, ClassId)>,
@@ -99,8 +120,11 @@ pub fn places(desired: &Desired, tunnel: IpAddr) -> Places {
             continue;
         }
         let Some(domain) = domains.get(&remote.endpoint.bd) else { continue };
+        // A host that is not known yet, or shares no encapsulation with this one, is out of reach.
+        let Some(speaks) = desired.tunnels.get(&remote.tunnel) else { continue };
         let mut place = endpoint(&remote.endpoint, domain, kind::REMOTE);
         place.tunnel = address_of(remote.tunnel);
+        place.encapsulation = encapsulation::number(*speaks);
         places.put(&remote.endpoint, domain, place);
     }
     for local in desired.locals.values() {
@@ -120,8 +144,12 @@ pub fn places(desired: &Desired, tunnel: IpAddr) -> Places {
         let port = places.port(local.ifindex, bound, domain);
         places.ports.insert(Bytes(local.ifindex), Bytes(port));
     }
-    for peer in &desired.tunnels {
-        places.tunnels.insert(Bytes(address_of(*peer)), Bytes(1));
+    for (peer, speaks) in &desired.tunnels {
+        let speaks = u32::from(encapsulation::number(*speaks));
+        places.tunnels.insert(Bytes(address_of(*peer)), Bytes(speaks));
+    }
+    for (number, source) in &desired.sources {
+        places.put_source(*number, source);
     }
     places
 }
@@ -156,6 +184,15 @@ impl Places {
             first_v4: first(false),
             first_v6: first(true),
         }
+    }
+
+    fn put_source(&mut self, number: GroupId, source: &Source) {
+        let GroupKey { scope, class } = source.key;
+        let bd = source.bd.map_or(0, |bd| bd.0);
+        let entry = types::source { scope: scope.0, bd, class: class.0, zero: 0 };
+        self.sources.insert(Bytes(number.0), Bytes(entry));
+        let key = types::group_key { scope: scope.0, class: class.0, zero: 0 };
+        self.group_vnis.insert(Bytes(key), Bytes(number.0));
     }
 
     fn put_gateways(&mut self, bd: BdId, domain: &BridgeDomain) {

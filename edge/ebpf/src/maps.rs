@@ -117,9 +117,13 @@ pub struct Maps {
     pub endpoints_by_ip: Map<types::ip_key, types::endpoint>,
     /// Endpoints by MAC.
     pub endpoints_by_mac: Map<types::mac_key, types::endpoint>,
-    /// VNIs.
+    /// VNIs of packets with a group policy header.
     pub networks: Map<u32, types::network>,
-    /// Tunnel addresses of the fabric's hosts.
+    /// VNIs of packets without: the sender's group.
+    pub sources: Map<u32, types::source>,
+    /// The way back of `sources`.
+    pub group_vnis: Map<types::group_key, u32>,
+    /// Tunnel addresses of the fabric's hosts, and how each speaks.
     pub tunnels: Map<types::address, u32>,
     /// Class pairs.
     pub pairs: Map<types::pair_key, types::pair>,
@@ -222,6 +226,8 @@ fn take_maps(object: &libbpf_rs::Object, directory: &Path) -> Result<Maps> {
         endpoints_by_ip: typed(take("endpoints_by_ip"), "endpoints_by_ip")?,
         endpoints_by_mac: typed(take("endpoints_by_mac"), "endpoints_by_mac")?,
         networks: typed(take("networks"), "networks")?,
+        sources: typed(take("sources"), "sources")?,
+        group_vnis: typed(take("group_vnis"), "group_vnis")?,
         tunnels: typed(take("tunnels"), "tunnels")?,
         pairs: typed(take("pairs"), "pairs")?,
         rules: typed(take("rules"), "rules")?,

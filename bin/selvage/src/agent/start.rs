@@ -47,6 +47,7 @@ pub fn serve(args: Args) -> Result<(), Failure> {
         tunnel: args.tunnel_address.ok_or_else(|| required("--tunnel-address"))?,
         controllers: args.controller.clone().into_iter().collect(),
         dataplane: plane.name().to_owned(),
+        encapsulations: plane.encapsulations(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         pid: std::process::id(),
     };

@@ -22,7 +22,7 @@ fn an_attach_is_answered_when_its_policy_is_in_force() {
     let local = world.in_force.locals[&view.id].clone();
     assert_eq!(local.endpoint.unwrap().class, WEB_CLASS);
     assert_eq!(local.ifindex, view.ifindex);
-    assert!(world.in_force.tunnels.contains(&ip("198.51.100.2")));
+    assert!(world.in_force.tunnels.contains_key(&ip("198.51.100.2")));
 
     let declared = world.controller.declared_locations();
     assert_eq!(declared.len(), 1);

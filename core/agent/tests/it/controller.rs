@@ -11,8 +11,8 @@ use selvage_opflex::mo::{Object, Reference};
 use selvage_opflex::session::{Limits, Session, SessionEvent, Side};
 use selvage_opflex::{Time, Uri};
 use selvage_rules::{
-    Action, BdId, ClassId, Gateway, GroupId, Mac, Match, Origin, PortRange, Reason, Revision, Rule,
-    RuleId, RuleSetId, ScopeId, proto,
+    Action, BdId, ClassId, Encapsulation, Gateway, GroupId, Mac, Match, Origin, PortRange, Reason,
+    Revision, Rule, RuleId, RuleSetId, ScopeId, proto,
 };
 
 pub const ADDRESS: &str = "192.0.2.1:8009";
@@ -47,7 +47,11 @@ impl Controller {
         let mut controller = Controller {
             objects: BTreeMap::new(),
             locations: Vec::new(),
-            hosts: vec![Host { name: "h2".into(), tunnel: ip("198.51.100.2") }],
+            hosts: vec![Host {
+                name: "h2".into(),
+                tunnel: ip("198.51.100.2"),
+                encapsulations: Encapsulation::ALL.into(),
+            }],
             declared: BTreeMap::new(),
             applied: Vec::new(),
             revision: Revision(1),
@@ -238,8 +242,8 @@ pub fn bridge_domain(dn: &str, number: u32, gateways: &[&str]) -> Vec<Object> {
 /// The group with this DN, and the pairs of the shop that it takes part in.
 pub fn group(dn: &str) -> Group {
     let (class, bd, other) = match dn {
-        WEB => (WEB_CLASS, BD_WEB, PairPeer { name: DB.into(), class: DB_CLASS }),
-        _ => (DB_CLASS, BD_DB, PairPeer { name: WEB.into(), class: WEB_CLASS }),
+        WEB => (WEB_CLASS, BD_WEB, peer(DB, DB_CLASS, BdId(202))),
+        _ => (DB_CLASS, BD_DB, peer(WEB, WEB_CLASS, BdId(201))),
     };
     let pair = |src, dst, rule_set| Pair { src, dst, rule_set, peer: Some(other.clone()) };
     Group {
@@ -252,6 +256,10 @@ pub fn group(dn: &str) -> Group {
             pair(DB_CLASS, WEB_CLASS, RuleSetId(2)),
         ],
     }
+}
+
+fn peer(name: &str, class: ClassId, bd: BdId) -> PairPeer {
+    PairPeer { name: name.into(), class, encap: GroupId(u32::from(class.0)), bd: Some(bd) }
 }
 
 pub fn forward() -> ext::RuleSet {
@@ -292,6 +300,7 @@ pub fn remote_db(address: &str) -> Location {
         endpoint: selvage_rules::EndpointId("db-9".into()),
         group: DB.into(),
         class: DB_CLASS,
+        encap: GroupId(u32::from(DB_CLASS.0)),
         bridge_domain: BD_DB.into(),
         bd: BdId(202),
         vrf: VRF.into(),

@@ -10,7 +10,7 @@ use selvage_agent::record::{Endpoints, Moves, Policy};
 use selvage_agent::{Agent, Config, Now, Output, Restored, Ticket};
 use selvage_opflex::Time;
 use selvage_opflex::client::PeerId;
-use selvage_rules::{Desired, EndpointId};
+use selvage_rules::{Desired, Encapsulation, EndpointId};
 
 use crate::controller::{ADDRESS, Controller};
 
@@ -49,6 +49,7 @@ fn config() -> Config {
         tunnel: "198.51.100.1".parse().unwrap(),
         controllers: vec![ADDRESS.into()],
         dataplane: "fake".into(),
+        encapsulations: Encapsulation::ALL.into(),
         version: "0".into(),
         pid: 1,
     }

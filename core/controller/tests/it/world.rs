@@ -10,7 +10,7 @@ use selvage_opflex::client::{self, Client, ClientConfig, PeerId};
 use selvage_opflex::ext::{Host, Location};
 use selvage_opflex::server::{ConnId, ServerConfig};
 use selvage_policy::number;
-use selvage_rules::{EndpointId, Revision};
+use selvage_rules::{Encapsulation, EndpointId, Revision};
 
 /// Where the controller says it is.
 const ADDRESS: &str = "198.18.0.1:8009";
@@ -121,7 +121,8 @@ impl World {
         let agent = Agent { client, conn: None, heard: 0, acknowledges: true };
         self.agents.insert(name.to_owned(), agent);
         self.connect(name);
-        let host = Host { name: name.into(), tunnel: tunnel.parse().unwrap() };
+        let encapsulations = Encapsulation::ALL.into();
+        let host = Host { name: name.into(), tunnel: tunnel.parse().unwrap(), encapsulations };
         self.with(name, |client, now| client.declare("host", host.to_objects(), now));
     }
 
@@ -145,6 +146,7 @@ impl World {
             endpoint: EndpointId(id.into()),
             group: group.into(),
             class: key.class,
+            encap: view.compiled.table.groups[&key].encap,
             bridge_domain: intent.bd.shared(),
             bd: view.compiled.table.groups[&key].bd,
             vrf: intent.vrf.shared(),

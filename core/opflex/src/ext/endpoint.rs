@@ -1,9 +1,10 @@
 //! Where endpoints are, and which hosts there are.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use selvage_rules::{BdId, ClassId, Endpoint, EndpointId, Mac, Remote};
+use selvage_rules::{BdId, ClassId, Encapsulation, Endpoint, EndpointId, GroupId, Mac, Remote};
 
 use super::{
     Malformed, bridge_domain_uri, class, expect_class, group_uri, host_uri, missing, number,
@@ -24,6 +25,8 @@ pub struct Location {
     pub group: Arc<str>,
     /// The group's class.
     pub class: ClassId,
+    /// The group's fabric-wide number.
+    pub encap: GroupId,
     /// DN of its bridge domain.
     pub bridge_domain: Arc<str>,
     /// The bridge domain's number.
@@ -89,6 +92,7 @@ impl Location {
             .with("endpoint", &*self.endpoint.0)
             .with("group", &*self.group)
             .with("classId", u64::from(self.class.0))
+            .with("encapId", u64::from(self.encap.0))
             .with("bridgeDomain", &*self.bridge_domain)
             .with("vni", u64::from(self.bd.0))
             .with("vrf", &*self.vrf)
@@ -106,6 +110,7 @@ impl Location {
             endpoint: EndpointId(text(object, "endpoint")?),
             group: text(object, "group")?,
             class: ClassId(number(object, "classId")?),
+            encap: GroupId(number(object, "encapId")?),
             bridge_domain: text(object, "bridgeDomain")?,
             bd: BdId(number(object, "vni")?),
             vrf: text(object, "vrf")?,
@@ -144,20 +149,36 @@ pub struct Host {
     pub name: Arc<str>,
     /// Its tunnel address.
     pub tunnel: IpAddr,
+    /// What it can send and receive.
+    pub encapsulations: BTreeSet<Encapsulation>,
 }
 
 impl Host {
     /// What an agent declares of itself.
     pub fn to_objects(&self) -> Vec<Object> {
+        let names = self.encapsulations.iter().map(|one| Value::from(one.name())).collect();
         let host = Object::new(class::HOST, host_uri(&self.name))
             .with("name", &*self.name)
-            .with("tunnel", &*self.tunnel.to_string());
+            .with("tunnel", &*self.tunnel.to_string())
+            .with("encapsulations", Value::List(names));
         rooted(host, Vec::new())
     }
 
     /// Reads a host back.
     pub fn from_object(object: &Object) -> Result<Host, Malformed> {
         expect_class(object, class::HOST)?;
-        Ok(Host { name: text(object, "name")?, tunnel: parsed(object, "tunnel")? })
+        let Some(Value::List(names)) = object.get("encapsulations") else {
+            return Err(missing(object, "encapsulations"));
+        };
+        // One that only a later version knows is none that this host shares with it.
+        let known = |name: &Value| match name {
+            Value::Text(name) => name.parse().ok(),
+            _ => None,
+        };
+        Ok(Host {
+            name: text(object, "name")?,
+            tunnel: parsed(object, "tunnel")?,
+            encapsulations: names.iter().filter_map(known).collect(),
+        })
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use selvage_rules::{ClassId, GroupId, RuleSetId};
+use selvage_rules::{BdId, ClassId, GroupId, RuleSetId};
 
 use super::{
     Malformed, bridge_domain_uri, class, expect_class, group_uri, missing, number, optional,
@@ -40,13 +40,18 @@ pub struct Pair {
     pub peer: Option<PairPeer>,
 }
 
-/// The other group of a pair: its name, for the words of a drop.
+/// The other group of a pair: its name, for the words of a drop, and what its packets are known by
+/// on the wire.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PairPeer {
     /// DN of the group.
     pub name: Arc<str>,
     /// Its class.
     pub class: ClassId,
+    /// Its fabric-wide number.
+    pub encap: GroupId,
+    /// The bridge domain its endpoints are in; `None` for what is outside of all of them.
+    pub bd: Option<BdId>,
 }
 
 impl Group {
@@ -97,9 +102,14 @@ impl Pair {
             .with("dstClass", u64::from(self.dst.0))
             .with("ruleSet", Value::Reference(rule_set_reference(self.rule_set)))
             .below(subject, parent.clone());
-        match &self.peer {
+        let Some(peer) = &self.peer else { return pair };
+        let pair = pair
+            .with("peer", &*peer.name)
+            .with("peerClass", u64::from(peer.class.0))
+            .with("peerEncapId", u64::from(peer.encap.0));
+        match peer.bd {
             None => pair,
-            Some(peer) => pair.with("peer", &*peer.name).with("peerClass", u64::from(peer.class.0)),
+            Some(bd) => pair.with("peerVni", u64::from(bd.0)),
         }
     }
 
@@ -107,11 +117,14 @@ impl Pair {
     pub fn from_object(object: &Object) -> Result<Pair, Malformed> {
         expect_class(object, class::PAIR)?;
         let rule_set = target_name(object, "ruleSet", class::RULE_SET)?;
-        let peer = match (object.text("peer"), optional(object, "peerClass")?) {
-            (Some(name), Some(number)) => {
-                Some(PairPeer { name: name.clone(), class: ClassId(number) })
-            }
-            _ => None,
+        let peer = match object.text("peer") {
+            Some(name) => Some(PairPeer {
+                name: name.clone(),
+                class: ClassId(number(object, "peerClass")?),
+                encap: GroupId(number(object, "peerEncapId")?),
+                bd: optional(object, "peerVni")?.map(BdId),
+            }),
+            None => None,
         };
         Ok(Pair {
             src: ClassId(number(object, "srcClass")?),

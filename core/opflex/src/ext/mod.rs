@@ -5,14 +5,14 @@
 //!
 //! ```text
 //! SelvageGroup/<DN>/            name classId encapId bridgeDomain->
-//!   SelvagePair/<src>/<dst>/    srcClass dstClass ruleSet-> peer peerClass
+//!   SelvagePair/<src>/<dst>/    srcClass dstClass ruleSet-> peer peerClass peerEncapId peerVni
 //! SelvageBridgeDomain/<DN>/     name vni mac routed vrf->
 //!   SelvageSubnet/<ip>/<len>/   gateway prefixLen
 //! SelvageVrf/<DN>/              name scope
 //!   SelvagePair/<src>/<dst>/    as above, for pairs in which either class is any
 //! SelvageRuleSet/<number>/      number
 //!   SelvageRule/<index>/        the fields of a rule, and its origin
-//! SelvageHost/<name>/           name tunnel
+//! SelvageHost/<name>/           name tunnel encapsulations
 //! SelvageRevision/              revision
 //! SelvageApplied/<name>/        name revision
 //! SelvageRegistry/              settled

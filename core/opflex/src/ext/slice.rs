@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
-use selvage_rules::{self as rules, GroupKey, PairKey, ScopeId, Table};
+use selvage_rules::{self as rules, GroupId, GroupKey, PairKey, ScopeId, Source, Table};
 
 use super::{
     BridgeDomain, Group, Malformed, Pair, RuleSet, Vrf, bridge_domain_uri, class, group_uri,
@@ -20,6 +20,8 @@ pub struct Slice {
     pub table: Table,
     /// Names of all groups known, those at the other ends of pairs included.
     pub names: BTreeMap<GroupKey, Arc<str>>,
+    /// What they are known by on the wire.
+    pub sources: BTreeMap<GroupId, Source>,
 }
 
 /// Why no slice can be made yet. What is enforced stays until one can.
@@ -76,6 +78,7 @@ impl<'a> Builder<'a> {
         let Some((scope, bd)) = self.bridge_domain(&group.bridge_domain) else { return };
         let key = GroupKey { scope, class: group.class };
         self.slice.names.insert(key, group.name.clone());
+        self.slice.sources.insert(group.encap, Source { key, bd: Some(bd) });
         let entry = rules::Group { name: group.name, bd, encap: group.encap };
         self.slice.table.groups.insert(key, entry);
         self.pairs(scope, group.pairs);
@@ -107,7 +110,9 @@ impl<'a> Builder<'a> {
         for pair in pairs {
             let key = PairKey { scope, src: pair.src, dst: pair.dst };
             if let Some(peer) = pair.peer {
-                self.slice.names.insert(GroupKey { scope, class: peer.class }, peer.name);
+                let key = GroupKey { scope, class: peer.class };
+                self.slice.names.insert(key, peer.name);
+                self.slice.sources.insert(peer.encap, Source { key, bd: peer.bd });
             }
             let known = self.slice.table.pairs.insert(key, pair.rule_set);
             if known.is_some_and(|known| known != pair.rule_set) {

@@ -153,7 +153,8 @@ impl SelvageSource {
         };
         let peer = other.and_then(|class| {
             let group = self.table.groups.get(&GroupKey { scope: key.scope, class })?;
-            Some(PairPeer { name: group.name.clone(), class })
+            let bd = Some(group.bd);
+            Some(PairPeer { name: group.name.clone(), class, encap: group.encap, bd })
         });
         Some(Pair { src: key.src, dst: key.dst, rule_set, peer })
     }

@@ -1,9 +1,11 @@
 //! Endpoints and hosts: declared, watched, in conflict, lost and found.
 
+use std::net::IpAddr;
+
 use selvage_opflex::client::Event;
 use selvage_opflex::ext::{Host, Location};
 use selvage_opflex::server;
-use selvage_rules::{BdId, EndpointId, Mac};
+use selvage_rules::{BdId, Encapsulation, EndpointId, GroupId, Mac};
 
 use crate::support::{Fabric, Policy, agent_name, class, group_name};
 
@@ -15,6 +17,7 @@ pub fn location(host: usize, endpoint: u8, address: u8) -> Location {
         endpoint: EndpointId(format!("ep-{endpoint}").into()),
         group: group_name(0).into(),
         class: class(0),
+        encap: GroupId(100),
         bridge_domain: "uni/tn-t/BD-b".into(),
         bd: BdId(2),
         vrf: VRF.into(),
@@ -22,6 +25,10 @@ pub fn location(host: usize, endpoint: u8, address: u8) -> Location {
         ips: vec![[10, 0, 0, address].into()],
         tunnel: [192, 0, 2, u8::try_from(host).unwrap()].into(),
     }
+}
+
+fn host_at(host: usize, tunnel: IpAddr) -> Host {
+    Host { name: agent_name(host).into(), tunnel, encapsulations: Encapsulation::ALL.into() }
 }
 
 fn fabric(hosts: usize) -> Fabric {
@@ -220,7 +227,7 @@ fn all_agents_learn_all_hosts() {
     let mut fabric = fabric(3);
     for host in 0..3 {
         let tunnel = [192, 0, 2, u8::try_from(host).unwrap()].into();
-        let host_object = Host { name: agent_name(host).into(), tunnel }.to_objects();
+        let host_object = host_at(host, tunnel).to_objects();
         fabric.with_client(host, |client, now| client.declare("host", host_object, now));
     }
     fabric.settle();
@@ -236,7 +243,7 @@ fn all_agents_learn_all_hosts() {
 #[test]
 fn an_agent_speaks_for_itself_only() {
     let mut fabric = fabric(2);
-    let forged = Host { name: agent_name(0).into(), tunnel: [192, 0, 2, 66].into() }.to_objects();
+    let forged = host_at(0, [192, 0, 2, 66].into()).to_objects();
     fabric.with_client(1, |client, now| client.declare("forged", forged, now));
     declare(&mut fabric, 1, &location(0, 9, 9));
     assert!(matches!(fabric.hosts[1].client.declared("forged"), Some(Err(_))));

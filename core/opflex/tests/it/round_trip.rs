@@ -13,9 +13,9 @@ use selvage_opflex::mo::{Object, Reference};
 use selvage_opflex::modb::Modb;
 use selvage_opflex::server::PolicySource;
 use selvage_rules::{
-    Action, BdId, ClassId, EndpointId, EtherMatch, EtherType, Gateway, GroupId, IcmpMatch, Mac,
-    Match, Origin, PortRange, Reason, Revision, Rule, RuleId, RuleSetId, ScopeId, TcpFlags,
-    TcpMatch,
+    Action, BdId, ClassId, Encapsulation, EndpointId, EtherMatch, EtherType, Gateway, GroupId,
+    IcmpMatch, Mac, Match, Origin, PortRange, Reason, Revision, Rule, RuleId, RuleSetId, ScopeId,
+    TcpFlags, TcpMatch,
 };
 
 use crate::support::{Policy, group_name};
@@ -27,8 +27,10 @@ fn name() -> impl Strategy<Value = Arc<str>> {
 
 prop_compose! {
     fn pair()(src in 0u16.., dst in 0u16.., set in 1u32..,
-              peer in proptest::option::of((name(), 1u16..))) -> Pair {
-        let peer = peer.map(|(name, class)| PairPeer { name, class: ClassId(class) });
+              peer in proptest::option::of((name(), 1u16.., 1u32.., proptest::option::of(1u32..)))) -> Pair {
+        let peer = peer.map(|(name, class, encap, bd)| PairPeer {
+            name, class: ClassId(class), encap: GroupId(encap), bd: bd.map(BdId),
+        });
         Pair { src: ClassId(src), dst: ClassId(dst), rule_set: RuleSetId(set), peer }
     }
 }
@@ -134,8 +136,10 @@ proptest! {
     fn locations_and_hosts(agent in name(), endpoint in name(), group in name(), bd in name(),
                            vrf in name(), mac in any::<[u8; 6]>(),
                            ips in proptest::collection::btree_set(any::<std::net::IpAddr>(), 0..4),
-                           tunnel in any::<std::net::IpAddr>(), revision in any::<u64>()) {
-        let host = Host { name: agent.clone(), tunnel };
+                           tunnel in any::<std::net::IpAddr>(), revision in any::<u64>(),
+                           both in any::<bool>()) {
+        let encapsulations = Encapsulation::ALL.into_iter().skip(usize::from(!both)).collect();
+        let host = Host { name: agent.clone(), tunnel, encapsulations };
         prop_assert_eq!(Host::from_object(&travelled(&host.to_objects())[0]), Ok(host));
         let applied = Applied { agent: agent.clone(), revision: Revision(revision) };
         prop_assert_eq!(Applied::from_object(&travelled(&[applied.to_object()])[0]), Ok(applied));
@@ -143,7 +147,8 @@ proptest! {
             revision_of(&travelled(&[revision_object(Revision(revision))])[0]),
             Some(Revision(revision)));
         let location = Location {
-            agent, endpoint: EndpointId(endpoint), group, class: ClassId(17), bridge_domain: bd,
+            agent, endpoint: EndpointId(endpoint), group, class: ClassId(17),
+            encap: GroupId(18), bridge_domain: bd,
             bd: BdId(3), vrf, mac: Mac(mac), ips: ips.into_iter().collect(), tunnel,
         };
         let objects = travelled(&location.to_objects());

@@ -4,7 +4,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::thread;
 use std::time::Duration;
 
-use selvage_rules::{Action, ClassId, EtherType, Packet, Table, TcpFlags, proto};
+use selvage_agent::datapath::Datapath;
+use selvage_rules::{
+    Action, ClassId, Encapsulation, EtherType, Packet, Reason, Table, TcpFlags, proto,
+};
 
 use crate::policy::{APP, BACK, DB, FRONT, SCOPE, WEB, ip, three_tier};
 use crate::rig::{Options, Rig, Wanted};
@@ -124,6 +127,23 @@ fn two_hosts_do_what_the_judge_says() {
     let rig = Rig::new(2, &six_workloads(), three_tier());
     let count = check(&rig);
     println!("two hosts: {count} probes, {count} as the judge says");
+}
+
+#[test]
+fn two_hosts_without_group_policy_do_what_the_judge_says() {
+    let options = Options { speaks: Encapsulation::EpgVni, ..Options::default() };
+    let mut rig = Rig::with(2, &six_workloads(), three_tier(), options);
+    let count = check(&rig);
+    println!("two hosts, epg-vni: {count} probes, {count} as the judge says");
+    assert_eq!(rig.packets(Reason::UnknownTunnel), 0);
+
+    // A peer that speaks otherwise than it declared is no peer.
+    let mut other = rig.desired(1);
+    other.tunnels.values_mut().for_each(|speaks| *speaks = Encapsulation::Gbp);
+    rig.hosts[1].plane.apply(&other).unwrap();
+    let port = Probe::Tcp(8080);
+    assert!(!probe(&rig, "web-a", "app-b", false, port, SHORT));
+    assert!(rig.packets(Reason::UnknownTunnel) > 0);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Hosts and endpoints in network namespaces, joined by an underlay, each host with its own data
 //! plane. Everything is named after this process and taken down on drop.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::PathBuf;
@@ -14,8 +14,11 @@ use selvage_agent::datapath::{Datapath, Port};
 use selvage_ebpf::{Config, Ebpf};
 use selvage_host::{Change, NetNs, Netlink, Route, Veth, Vxlan, bpffs, sysctl};
 use selvage_rules::{
-    BdId, ClassId, Desired, Endpoint, EndpointId, Local, Mac, Reason, Remote, Revision, Table,
+    BdId, ClassId, Desired, Encapsulation, Endpoint, EndpointId, GroupId, GroupKey, Local, Mac,
+    Reason, Remote, Revision, Source, Table,
 };
+
+use crate::policy::SCOPE;
 
 /// Says loudly why nothing can be shown here, instead of failing obscurely later.
 pub fn require_root() {
@@ -94,19 +97,39 @@ pub struct Options {
     pub silent: bool,
     /// Hosts reach each other over IPv6.
     pub underlay_v6: bool,
+    /// How hosts speak to each other.
+    pub speaks: Encapsulation,
     /// Changes the data planes' configuration.
     pub configure: fn(&mut Config),
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { silent: false, underlay_v6: false, configure: |_| {} }
+        Options::USUAL
     }
 }
 
 impl Options {
+    /// Stacks do what they do.
+    pub const USUAL: Options = Options {
+        silent: false,
+        underlay_v6: false,
+        speaks: Encapsulation::Gbp,
+        configure: |_| {},
+    };
+
     /// No stack sends anything.
-    pub const SILENT: Options = Options { silent: true, underlay_v6: false, configure: |_| {} };
+    pub const SILENT: Options = Options { silent: true, ..Options::USUAL };
+}
+
+/// The groups of these workloads, by a number that is no class's.
+fn sources<'a>(workloads: impl Iterator<Item = &'a Workload>) -> BTreeMap<GroupId, Source> {
+    let source = |workload: &Workload| {
+        let Wanted { bd, class, .. } = workload.wanted;
+        let key = GroupKey { scope: SCOPE, class };
+        (GroupId(u32::from(class.0) + 100_000), Source { key, bd: Some(bd) })
+    };
+    workloads.map(source).collect()
 }
 
 impl Rig {
@@ -161,7 +184,8 @@ impl Rig {
         let mut desired = Desired {
             revision: Revision(self.revision),
             table: self.table.clone(),
-            tunnels: self.hosts.iter().map(|host| host.tunnel).collect::<BTreeSet<_>>(),
+            tunnels: self.hosts.iter().map(|host| (host.tunnel, self.options.speaks)).collect(),
+            sources: sources(self.workloads.values()),
             ..Desired::default()
         };
         for workload in self.workloads.values() {
