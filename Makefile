@@ -44,5 +44,9 @@ endif
 soak: deps ## What takes long
 	SELVAGE_SOAK=1 $(CARGO) test --locked --release --workspace -- --nocapture
 
+bench: deps ## What policy costs: ratios and nanoseconds, with intervals; JSON in target/bench.json
+	$(CARGO) build --release --locked --package selvage --package selvage-bench
+	@target/release/bench $(BENCH)
+
 clean: ## Remove what building made
 	$(CARGO) clean
