@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use selvage_rules::{
-    Action, BdId, BridgeDomain, ClassId, EtherMatch, Gateway, Mac, Match, PairKey, PortRange,
-    Reason, Rule, RuleId, RuleSet, RuleSetId, ScopeId, Table, Vrf, proto,
+    Action, BdId, BridgeDomain, ClassId, Encapsulation, EtherMatch, Gateway, Mac, Match, PairKey,
+    PortRange, Reason, Rule, RuleId, RuleSet, RuleSetId, ScopeId, Table, Vrf, proto,
 };
 
 use crate::load::PORTS;
@@ -64,8 +64,8 @@ pub fn table(pairs: usize) -> Table {
 }
 
 /// Tunnel addresses as a host is to know them.
-pub fn tunnels(addresses: [IpAddr; 2]) -> std::collections::BTreeSet<IpAddr> {
-    addresses.into()
+pub fn tunnels(addresses: [IpAddr; 2]) -> BTreeMap<IpAddr, Encapsulation> {
+    addresses.map(|address| (address, Encapsulation::Gbp)).into()
 }
 
 fn set(table: &mut Table, src: ClassId, dst: ClassId, id: u32, rules: Vec<Rule>) {
