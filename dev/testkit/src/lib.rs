@@ -6,12 +6,14 @@
 //!
 //! * [`eventually`] waits for something, and dumps the last look when it does not come.
 //! * [`rig`] makes namespaces and two joined hosts, gone with the test, also with one that panics.
+//! * [`ovs`] starts a private Open vSwitch.
 //! * [`server`] answers with its name; `selvage-probe serve` is the same as a program.
 //! * [`probe`] tries many connections and pings at once, and says how each ended.
 //! * [`transfer`] runs while daemons are killed, and says what was lost.
 
 mod echo;
 mod eventually;
+pub mod ovs;
 pub mod probe;
 pub mod rig;
 pub mod server;

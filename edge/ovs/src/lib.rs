@@ -6,6 +6,7 @@
 //!
 //! Nothing here runs a program: the switch is spoken to over its own sockets.
 
+mod jsonrpc;
 pub mod openflow;
 pub mod ovsdb;
 pub mod unixctl;

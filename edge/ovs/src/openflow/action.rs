@@ -97,6 +97,8 @@ pub enum Action {
     PopVlan,
     /// Bytes that do nothing.
     Note(Vec<u8>),
+    /// One that nobody here knows, as it came: header, body, padding.
+    Other(Vec<u8>),
     /// Through a meter, first of all.
     Meter(u32),
     /// Sets the bits of `mask` in the metadata.
@@ -125,7 +127,8 @@ impl Action {
 /// A copy of a packet for us.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Controller {
-    /// At most so many bytes of it; 0xffff is all.
+    /// At most so many bytes of it; 0xffff is all. Open vSwitch sends all of it anyway (observed with
+    /// 3.1).
     pub max_len: u16,
     /// Comes back with it; at most some hundred bytes.
     pub userdata: Vec<u8>,

@@ -1,7 +1,5 @@
 //! The fields of a packet and its metadata that a flow can match or set.
 
-#![allow(dead_code, reason = "the codec, which reads the table, follows")]
-
 /// Declares [`Field`] and its table. A width is in bits. An OXM code is `class:field`; the first is
 /// what we send, the others are what a switch may send for the same field.
 macro_rules! fields {
@@ -172,7 +170,7 @@ fields! {
     /// Metadata between tables.
     Metadata "metadata" "OXM_OF_METADATA" 64 Hex [0x8000:2];
     /// The port it came in by.
-    InPort "in_port" "NXM_OF_IN_PORT" 32 Port [0x8000:0];
+    InPort "in_port_oxm" "OXM_OF_IN_PORT" 32 Port [0x8000:0];
     /// The whole VLAN tag; bit 12 says that there is one. Matches of [`Field::VlanVid`] and
     /// [`Field::VlanPcp`] become this.
     VlanTci "vlan_tci" "NXM_OF_VLAN_TCI" 16 Hex [0x0000:4];
@@ -250,7 +248,19 @@ impl Field {
 
     /// Bytes of a value on the wire.
     pub(crate) fn bytes(self) -> usize {
-        self.bits().div_ceil(8) as usize
+        match self {
+            Field::Ipv6Label => 4,
+            field => field.bits().div_ceil(8) as usize,
+        }
+    }
+
+    /// The bits of it that can be other than 0, where a switch that is told of more keeps only those.
+    pub(crate) fn used_mask(self) -> u128 {
+        match self {
+            Field::CtState => 0xff,
+            Field::IpFrag => 0x03,
+            field => field.full_mask(),
+        }
     }
 
     /// A mask of all its bits.

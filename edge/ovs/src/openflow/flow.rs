@@ -1,5 +1,7 @@
 //! Flows, and what is done with them.
 
+use std::fmt;
+
 use super::action::Action;
 use super::matches::Match;
 
@@ -67,4 +69,24 @@ pub struct FlowFilter {
     pub cookie_mask: u64,
     /// Whose match is at least this narrow.
     pub matches: Match,
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Change::Add(flow) => write!(f, "add flow `{flow}`"),
+            Change::SetActions(flow) => write!(f, "change flow `{flow}`"),
+            Change::Remove { table, priority, matches } => {
+                write!(f, "remove flow `table={table}, priority={priority},{matches}`")
+            }
+            Change::RemoveAll(filter) => {
+                let FlowFilter { cookie, cookie_mask, matches, .. } = filter;
+                write!(f, "remove all flows `cookie={cookie:#x}/{cookie_mask:#x}")?;
+                if let Some(table) = filter.table {
+                    write!(f, ", table={table}")?;
+                }
+                write!(f, ", {matches}`")
+            }
+        }
+    }
 }

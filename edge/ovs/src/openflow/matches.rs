@@ -78,7 +78,7 @@ impl Match {
     /// Adds what is known of `field`, in the form in which a switch gives it back: wide registers
     /// as the registers they are made of, parts of a VLAN tag as the tag.
     pub(crate) fn insert(&mut self, field: Field, value: u128, mask: u128) {
-        let mask = mask & field.full_mask();
+        let mask = mask & field.used_mask();
         match (field, registers_of(field)) {
             (_, Some((first, count))) => {
                 for place in 0..count {
@@ -101,6 +101,11 @@ impl Match {
         let known = self.fields.entry(field).or_insert(Masked { value: 0, mask: 0 });
         known.value = (known.value & !mask) | (value & mask);
         known.mask |= mask;
+        // Where there is no tag there is no priority either.
+        if field == Field::VlanTci && known.value & 0x1fff == 0 && known.mask & 0x1000 != 0 {
+            known.mask &= 0x1fff;
+            known.value = 0;
+        }
     }
 }
 

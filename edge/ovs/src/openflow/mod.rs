@@ -7,11 +7,28 @@
 //! A [`Flow`] prints as `ovs-ofctl dump-flows` prints it.
 
 mod action;
+mod action_wire;
+mod connection;
+mod error;
 mod field;
 mod flow;
+mod inbox;
 mod matches;
+mod message;
+mod oxm;
+mod refusal;
+#[cfg(test)]
+mod roundtrip;
+mod text;
+mod wire;
 
 pub use action::{Action, Bits, Controller, Ct, Zone, port};
+pub use connection::Connection;
+pub use error::OpenFlowError;
 pub use field::{Field, ct_state, frag};
 pub use flow::{Change, Flow, FlowFilter, FlowStats};
+pub use inbox::PacketIns;
 pub use matches::{Masked, Match};
+pub use message::{HEADER, Message, PacketIn, PacketReason, PortDesc, Switch, decode};
+pub use refusal::Refusal;
+pub use wire::Malformed;

@@ -1,0 +1,14 @@
+//! Tests against a real Open vSwitch, started privately.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "clippy.toml allows them in tests, but takes only functions marked as tests for such"
+)]
+
+mod database;
+mod flows;
+mod restart;
+mod rig;
