@@ -9,4 +9,5 @@
 mod jsonrpc;
 pub mod openflow;
 pub mod ovsdb;
+pub mod tables;
 pub mod unixctl;
