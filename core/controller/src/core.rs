@@ -73,16 +73,16 @@ pub struct Prepared {
     pub changes: Changes,
     /// What is to be stored; `None` if nothing changes.
     pub commit: Option<Commit>,
-    next: Option<Box<Derived>>,
+    pub(crate) next: Option<Box<Derived>>,
 }
 
 /// A tree, and everything that follows from it.
 #[derive(Debug)]
-struct Derived {
-    tree: Tree,
+pub(crate) struct Derived {
+    pub(crate) tree: Tree,
     numbers: Numbers,
-    compiled: Arc<Compiled>,
-    rendered: Rendered,
+    pub(crate) compiled: Arc<Compiled>,
+    pub(crate) rendered: Rendered,
     faults: BTreeSet<FaultKey>,
 }
 
@@ -157,9 +157,9 @@ pub enum Output {
 /// The controller. See the module.
 #[derive(Debug)]
 pub struct Core {
-    state: Derived,
+    pub(crate) state: Derived,
     revision: Revision,
-    server: Server,
+    pub(crate) server: Server,
     fabric: Fabric,
 }
 

@@ -4,6 +4,7 @@ mod core;
 mod fabric;
 mod nodes;
 mod overlay;
+mod plan;
 mod policy;
 mod render;
 mod sessions;
@@ -12,5 +13,8 @@ mod status;
 
 pub use crate::core::{Commit, Core, Kept, Output, Prepared, RestoreError, Stored, View, Write};
 pub use fabric::{Fabric, Host, Progress};
+pub use plan::{
+    EndpointCount, Entries, Faults, HostChange, ObjectChange, Objects, Planned, PropChange,
+};
 pub use sessions::{Sessions, TOKEN_LIFE, TokenDigest};
 pub use status::{HostStatus, PolicyStatus, Status};

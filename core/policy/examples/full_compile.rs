@@ -1,4 +1,4 @@
-//! How long a full compile takes: a fabric of 3,000 tenants, 15,000 groups and 10,000 contracts.
+//! How long a full compile and a plan take: a fabric of 3,000 tenants, 15,000 groups and 10,000 contracts.
 //!
 //! `cargo run --release -p selvage-policy --example full_compile [SCALE]`, where SCALE multiplies
 //! the number of tenants (default 1).
@@ -7,6 +7,7 @@ use std::error::Error;
 use std::time::Instant;
 
 use selvage_model::{Tree, blank};
+use selvage_policy::plan::plan;
 use selvage_policy::slice::{Index, slice};
 use selvage_policy::trace::{find, parse_flow, trace};
 use selvage_policy::{Numbers, compile, front};
@@ -42,6 +43,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (flow, family) = parse_flow("tcp/9")?;
     let answer = timed("trace", || trace(&compiled, &from, &to, flow, family))?;
     println!("{}", answer.text);
+    let mut edited = tree.clone();
+    edited.remove("uni/tn-t7/ap-a/epg-g1/rscons-c0");
+    let after = timed("full compile, one contract taken", || compile(&edited, &mut numbers))?;
+    let planned = timed("plan of that", || plan(&compiled, &after))?;
+    println!("changes      {}", planned.changes.len());
+    timed("plan of nothing", || plan(&after, &after))?;
     Ok(())
 }
 

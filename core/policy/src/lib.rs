@@ -4,6 +4,7 @@
 //! ```text
 //! Tree --front--> Intent --compile--> Table --slice--> what one host needs
 //!                    \______________________\--trace--> who allowed it, or what would
+//!                                            Table + Table --plan--> what changes between groups
 //! ```
 //!
 //! Only [`front`] knows ACI classes by name. Only [`compile`] knows what a contract means. The
@@ -14,6 +15,7 @@ pub mod front;
 pub mod ir;
 pub mod matrix;
 pub mod number;
+pub mod plan;
 mod problem;
 pub mod slice;
 pub mod trace;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use selvage_controller::{
-    Core, Output, Prepared, Progress, RestoreError, Status, Stored, View, Write,
+    Core, Output, Planned, Prepared, Progress, RestoreError, Status, Stored, View, Write,
 };
 use selvage_model::{Changes, Refusal};
 use selvage_opflex::server::{ConnId, ServerConfig};
@@ -33,8 +33,17 @@ pub enum Ask {
         user: String,
         /// What for.
         write: Write,
+        /// Only if this revision is in force.
+        at: Option<Revision>,
         /// Where the answer goes.
         reply: oneshot::Sender<Result<Written, WriteError>>,
+    },
+    /// What would a write do?
+    Plan {
+        /// The write.
+        write: Write,
+        /// Where the answer goes.
+        reply: oneshot::Sender<Result<Planned, Vec<Refusal>>>,
     },
     /// Who enforces what?
     Status(oneshot::Sender<Status>),
@@ -67,6 +76,16 @@ pub enum WriteError {
     /// It is wrong.
     #[error("refused")]
     Refused(Vec<Refusal>),
+    /// It was made for a revision that is not in force any more.
+    #[error(
+        "planned against revision {planned}, but revision {now} is in force: nothing was applied"
+    )]
+    Stale {
+        /// The revision it was made for.
+        planned: Revision,
+        /// The one in force.
+        now: Revision,
+    },
     /// It did not reach the disk.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -209,7 +228,10 @@ impl Keeper {
     fn answer(&mut self, ask: Ask) -> Vec<Output> {
         match ask {
             Ask::Peer(peer, event) => return self.peer(peer, event),
-            Ask::Write { user, write, reply } => return self.write(user, &write, reply),
+            Ask::Write { user, write, at, reply } => return self.write(user, &write, at, reply),
+            Ask::Plan { write, reply } => {
+                drop(reply.send(self.core.plan(&write, self.clock.now(), wall_ms())));
+            }
             // Whoever asked may have gone; then nobody misses the answer.
             Ask::Status(reply) => drop(reply.send(self.core.status(self.clock.now()))),
             Ask::Log(limit, reply) => drop(reply.send(self.store.log(limit))),
@@ -242,14 +264,14 @@ impl Keeper {
         &mut self,
         user: String,
         write: &Write,
+        at: Option<Revision>,
         reply: oneshot::Sender<Result<Written, WriteError>>,
     ) -> Vec<Output> {
         let started = Instant::now();
-        let stored =
-            self.core.prepare(write, wall_ms()).map_err(WriteError::Refused).and_then(|prepared| {
-                self.store_commit(&user, &prepared)?;
-                Ok(prepared)
-            });
+        let stored = self.prepare(write, at).and_then(|prepared| {
+            self.store_commit(&user, &prepared)?;
+            Ok(prepared)
+        });
         let (outputs, answer) = match stored {
             Ok(prepared) => {
                 let changes = prepared.changes.clone();
@@ -267,6 +289,14 @@ impl Keeper {
         // Whoever asked may have gone; what was committed stays.
         drop(reply.send(answer));
         outputs
+    }
+
+    fn prepare(&self, write: &Write, at: Option<Revision>) -> Result<Prepared, WriteError> {
+        let now = self.core.revision();
+        match at.filter(|planned| *planned != now) {
+            Some(planned) => Err(WriteError::Stale { planned, now }),
+            None => self.core.prepare(write, wall_ms()).map_err(WriteError::Refused),
+        }
     }
 
     fn store_commit(&mut self, user: &str, prepared: &Prepared) -> Result<(), StoreError> {

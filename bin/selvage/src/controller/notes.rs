@@ -23,6 +23,7 @@ pub fn written(user: &str, answer: &Result<Written, WriteError>, took: Duration)
         Err(WriteError::Refused(refusals)) => {
             tracing::info!(user, errors = refusals.len(), "refused");
         }
+        Err(error @ WriteError::Stale { .. }) => tracing::info!(user, %error, "refused"),
         Err(WriteError::Store(error)) => tracing::error!(user, %error, "not committed"),
     }
 }

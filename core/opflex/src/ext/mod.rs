@@ -116,6 +116,13 @@ pub fn group_uri(dn: &str) -> Uri {
     universe().join(class::GROUP).join(dn)
 }
 
+/// The DN of the group that `uri` is of; `None` if it is of something else.
+pub fn group_of(uri: &Uri) -> Option<String> {
+    let mut segments = uri.segments();
+    let is_group = segments.next()? == class::UNIVERSE && segments.next()? == class::GROUP;
+    segments.next().filter(|_| is_group)
+}
+
 /// The URI of the bridge domain with this DN.
 pub fn bridge_domain_uri(dn: &str) -> Uri {
     universe().join(class::BRIDGE_DOMAIN).join(dn)

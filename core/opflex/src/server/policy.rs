@@ -111,6 +111,23 @@ impl Server {
         Ok(Reply::Policy(objects))
     }
 
+    /// The agents of ours that a commit of `change` would be sent to, each with the groups it
+    /// resolved, by DN. Nothing is sent.
+    pub fn would_touch(
+        &self,
+        change: &Change,
+        now: Time,
+    ) -> BTreeMap<Arc<str>, BTreeSet<Arc<str>>> {
+        let mut touched = BTreeMap::new();
+        for conn in self.audience(change, now).into_keys() {
+            let agent = self.conns.get(&conn).and_then(|state| state.agent.as_ref());
+            let Some(agent) = agent.filter(|agent| agent.selvage) else { continue };
+            let groups: &mut BTreeSet<_> = touched.entry(agent.name.clone()).or_default();
+            groups.extend(self.policy.of_conn(conn).filter_map(ext::group_of).map(Arc::from));
+        }
+        touched
+    }
+
     /// Which connections are to hear of what.
     fn audience<'a>(
         &self,

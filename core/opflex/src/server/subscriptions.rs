@@ -40,6 +40,11 @@ impl Subscriptions {
         self.by_conn.get(&conn).map_or(0, BTreeSet::len)
     }
 
+    /// What a connection has leases on.
+    pub(super) fn of_conn(&self, conn: ConnId) -> impl Iterator<Item = &Uri> {
+        self.by_conn.get(&conn).into_iter().flatten()
+    }
+
     /// Whether `conn` hears of `uri`.
     pub(super) fn covers(&self, conn: ConnId, uri: &Uri, now: Time) -> bool {
         let lease = |at: &str| self.by_uri.get(at).and_then(|conns| conns.get(&conn));

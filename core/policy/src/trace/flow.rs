@@ -154,7 +154,8 @@ fn port(text: &str) -> Result<u16, ParseFlowError> {
     text.parse().ok().filter(|port| *port != 0).ok_or_else(bad)
 }
 
-fn protocol_name(number: u8) -> String {
+/// A protocol in the words flows are written in.
+pub(crate) fn protocol_name(number: u8) -> String {
     match number {
         proto::ICMP => "icmp".to_owned(),
         proto::TCP => "tcp".to_owned(),

@@ -15,9 +15,11 @@ use crate::front::Endpoint;
 use crate::ir::Intent;
 use crate::problem::{Problem, dn_as_text};
 
+pub(crate) use flow::protocol_name;
 pub use flow::{Flow, ParseFlowError, describe, parse_flow, reply};
 pub use miss::{Miss, Why};
 pub use place::{FindError, Place, find};
+pub(crate) use words::name;
 
 /// What happens to a flow between two ends, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

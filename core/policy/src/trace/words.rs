@@ -6,7 +6,7 @@ use selvage_rules::{Action, Reason};
 use super::{End, Flow, Leg};
 
 /// The name an object has in its DN, without what its class puts before it.
-pub(super) fn name(dn: &Dn) -> &str {
+pub(crate) fn name(dn: &Dn) -> &str {
     dn.rn().split_once('-').map_or(dn.rn(), |(_, name)| name)
 }
 

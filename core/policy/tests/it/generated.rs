@@ -15,7 +15,7 @@ use super::world::{objects, put, tree};
 
 const GROUPS: usize = 5;
 
-fn line() -> impl Strategy<Value = String> {
+pub fn line() -> impl Strategy<Value = String> {
     let tenant = select(&["t", "common"]);
     let n = 0..3_u8;
     let group = 0..GROUPS;
@@ -69,7 +69,7 @@ fn line() -> impl Strategy<Value = String> {
 }
 
 /// A tenant in which most things exist, and then whatever the lines say.
-fn policy() -> impl Strategy<Value = Vec<String>> {
+pub fn policy() -> impl Strategy<Value = Vec<String>> {
     let ground = ["ctx-v0", "BD-b0/rsctx tnFvCtxName=v0", "BD-b1/rsctx tnFvCtxName=v0"];
     let groups = (0..GROUPS).map(|g| format!("ap-a{}/epg-g{g}/rsbd tnFvBDName=b{}", g % 2, g % 2));
     let ground: Vec<String> = ground.into_iter().map(str::to_owned).chain(groups).collect();

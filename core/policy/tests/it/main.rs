@@ -12,5 +12,6 @@ mod contracts;
 mod generated;
 mod numbers;
 mod outside;
+mod planning;
 mod tracing;
 mod world;

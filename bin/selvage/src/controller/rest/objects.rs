@@ -6,6 +6,7 @@ use selvage_controller::Write;
 use selvage_model::query::{Query, QueryError, Scope, modified};
 use selvage_model::wire::json;
 use selvage_model::{Dn, canonical};
+use selvage_rules::Revision;
 
 use super::Api;
 use super::own::{internal, stopping};
@@ -14,6 +15,10 @@ use crate::controller::desk::{Ask, WriteError};
 
 /// Names the revision that a write made, or found in force if it changed nothing.
 pub const REVISION_HEADER: &str = "selvage-revision";
+
+/// The parameter that asks for a write only if this revision is in force; else it is refused with
+/// 409.
+const AT_REVISION: &str = "at-revision";
 
 type Parameters = Vec<(String, String)>;
 
@@ -71,19 +76,36 @@ impl Api {
         self.write(user, Write::Delete { dn: parse_dn(dn)? }, parameters).await
     }
 
+    /// `POST /selvage/v1/plan`: what the same body would do if it were posted to `/api/mo/uni.json`.
+    pub(super) async fn plan(&self, body: &[u8]) -> Result<Reply, Refusal> {
+        let post = tokio::task::block_in_place(|| json::parse(body))
+            .map_err(|error| Refusal::bad_request(error.to_string()))?;
+        let write = Write::Post { at: Some(parse_dn("uni")?), post };
+        let answer = self.desk.ask(|reply| Ask::Plan { write, reply }).await;
+        match answer.ok_or_else(stopping)? {
+            Ok(planned) => Ok(json_text(serde_json::to_string(&planned).map_err(internal)?)),
+            Err(refusals) => Ok(refused(&refusals)),
+        }
+    }
+
     async fn write(
         &self,
         user: String,
         write: Write,
         parameters: &Parameters,
     ) -> Result<Reply, Refusal> {
-        let answer = self.desk.ask(|reply| Ask::Write { user, write, reply }).await;
+        let at = parameters.iter().find(|(name, _)| name == AT_REVISION);
+        let at = at.map(|(_, text)| {
+            let bad = || Refusal::bad_request(format!("`{AT_REVISION}={text}` is not a number"));
+            text.parse().map(Revision).map_err(|_| bad())
+        });
+        let at = at.transpose()?;
+        let answer = self.desk.ask(|reply| Ask::Write { user, write, at, reply }).await;
         let written = match answer.ok_or_else(stopping)? {
             Ok(written) => written,
-            Err(WriteError::Refused(refusals)) => {
-                let mut reply = json_text(json::refusals(&refusals));
-                *reply.status_mut() = StatusCode::BAD_REQUEST;
-                return Ok(reply);
+            Err(WriteError::Refused(refusals)) => return Ok(refused(&refusals)),
+            Err(stale @ WriteError::Stale { .. }) => {
+                return Err(Refusal::new(StatusCode::CONFLICT, stale.to_string()));
             }
             Err(WriteError::Store(error)) => return Err(internal(error)),
         };
@@ -97,6 +119,12 @@ impl Api {
         reply.headers_mut().insert(REVISION_HEADER, revision);
         Ok(reply)
     }
+}
+
+fn refused(refusals: &[selvage_model::Refusal]) -> Reply {
+    let mut reply = json_text(json::refusals(refusals));
+    *reply.status_mut() = StatusCode::BAD_REQUEST;
+    reply
 }
 
 fn parse_dn(text: &str) -> Result<Dn, Refusal> {

@@ -39,6 +39,8 @@ pub enum Route {
     Status,
     /// `POST /selvage/v1/trace`
     Trace,
+    /// `POST /selvage/v1/plan`
+    Plan,
     /// `GET /selvage/v1/revision`
     Revision,
     /// `GET /selvage/v1/log`
@@ -53,7 +55,10 @@ impl Route {
 
     /// Whether it is served with a body.
     pub fn takes_body(&self) -> bool {
-        matches!(self, Route::Login | Route::Logout | Route::Post { .. } | Route::Trace)
+        matches!(
+            self,
+            Route::Login | Route::Logout | Route::Post { .. } | Route::Trace | Route::Plan
+        )
     }
 
     /// Finds the route of `method` and `path`, which is as it came: percent-encoded or raw.
@@ -67,6 +72,7 @@ impl Route {
                 "status" => only(method, &Method::GET, Route::Status),
                 "revision" => only(method, &Method::GET, Route::Revision),
                 "log" => only(method, &Method::GET, Route::Log),
+                "plan" => only(method, &Method::POST, Route::Plan),
                 "trace" => only(method, &Method::POST, Route::Trace),
                 _ => Err(unknown()),
             };

@@ -1,0 +1,267 @@
+//! What a request would do, without doing it: to traffic, objects, endpoints and hosts.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use selvage_model::{Changes, MadeBy, Mo, Refusal};
+use selvage_opflex::Time;
+use selvage_policy::plan::{Change, End, Kind, plan};
+use selvage_policy::slice::{Index, slice};
+use selvage_policy::{Compiled, Problem};
+use selvage_rules::{GroupKey, Table};
+use serde::Serialize;
+
+use crate::core::{Core, Write};
+
+/// What a request would do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Planned {
+    /// The revision that this holds for: with another one in force it may do something else.
+    pub revision: u64,
+    /// Traffic that fares differently: what is lost, then what is gained, then what is altered.
+    pub traffic: Vec<Change>,
+    /// Objects that it changes.
+    pub objects: Objects,
+    /// Endpoints in the groups whose traffic changes, by group.
+    pub endpoints: Vec<EndpointCount>,
+    /// Hosts that would be sent something, by name.
+    pub hosts: Vec<HostChange>,
+    /// What would be newly wrong, or mended.
+    pub faults: Faults,
+}
+
+/// Objects that a request changes, by DN; those that only the system makes left out.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct Objects {
+    /// New ones.
+    pub created: Vec<ObjectChange>,
+    /// Different ones.
+    pub modified: Vec<ObjectChange>,
+    /// Those that go.
+    pub deleted: Vec<ObjectChange>,
+}
+
+/// One object that changes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ObjectChange {
+    /// Its name.
+    pub dn: String,
+    /// Its class.
+    pub class: &'static str,
+    /// For a modified one its properties that differ.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub props: Vec<PropChange>,
+}
+
+/// One property that changes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PropChange {
+    /// Its name.
+    pub name: String,
+    /// What it says.
+    pub before: String,
+    /// What it will say.
+    pub after: String,
+}
+
+/// How many endpoints a group has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct EndpointCount {
+    /// DN of the group.
+    pub group: Arc<str>,
+    /// How many are declared.
+    pub endpoints: usize,
+}
+
+/// What changes on one host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct HostChange {
+    /// Name of its agent.
+    pub name: Arc<str>,
+    /// Endpoints of its own in groups whose traffic changes.
+    pub endpoints: usize,
+    /// Pairs of classes, each with the rules between them.
+    pub pairs: Entries,
+    /// Rules, each counted once for each set it is in.
+    pub rules: Entries,
+}
+
+/// How many entries of a table come, go, or point to something else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct Entries {
+    /// New.
+    pub added: usize,
+    /// Different.
+    pub changed: usize,
+    /// Gone.
+    pub removed: usize,
+}
+
+/// What would be wrong, and what would not be any more.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct Faults {
+    /// New.
+    pub raised: Vec<Problem>,
+    /// Gone.
+    pub cleared: Vec<Problem>,
+}
+
+impl Core {
+    /// Works out what `write` would do. Refused for the same reasons as [`Core::prepare`], all at
+    /// once.
+    pub fn plan(&self, write: &Write, now: Time, wall_ms: u64) -> Result<Planned, Vec<Refusal>> {
+        let prepared = self.prepare(write, wall_ms)?;
+        let mut planned = Planned {
+            revision: self.revision().0,
+            traffic: Vec::new(),
+            objects: objects(&prepared.changes),
+            endpoints: Vec::new(),
+            hosts: Vec::new(),
+            faults: Faults::default(),
+        };
+        let Some(next) = prepared.next else { return Ok(planned) };
+        let (before, after) = (&*self.state.compiled, &*next.compiled);
+        planned.traffic = plan(before, after).changes;
+        planned.faults = faults(before, after);
+        let affected = Affected::of(&planned.traffic);
+        planned.endpoints = self.endpoints_of(&affected);
+        let change = self.state.rendered.change_to(&next.rendered);
+        let touched = self.server.would_touch(&change, now);
+        if !touched.is_empty() {
+            let halves = [Half::new(before), Half::new(after)];
+            let hosts = touched.into_iter();
+            planned.hosts =
+                hosts.map(|(name, has)| self.host(name, &has, &halves, &affected)).collect();
+        }
+        Ok(planned)
+    }
+
+    fn endpoints_of(&self, affected: &Affected) -> Vec<EndpointCount> {
+        let mut counts: BTreeMap<&Arc<str>, usize> = BTreeMap::new();
+        for location in self.server.locations() {
+            if affected.has(&location.group, &location.vrf) {
+                *counts.entry(&location.group).or_default() += 1;
+            }
+        }
+        let count = |(group, endpoints): (&Arc<str>, usize)| EndpointCount {
+            group: group.clone(),
+            endpoints,
+        };
+        counts.into_iter().map(count).collect()
+    }
+
+    fn host(
+        &self,
+        name: Arc<str>,
+        groups: &BTreeSet<Arc<str>>,
+        halves: &[Half<'_>; 2],
+        affected: &Affected,
+    ) -> HostChange {
+        let here = self.server.locations().filter(|location| location.agent == name);
+        let endpoints = here.filter(|l| affected.has(&l.group, &l.vrf)).count();
+        let [before, after] = halves.each_ref().map(|half| half.slice(groups));
+        let pairs = entries(&before.pairs, &after.pairs);
+        let rules = |from: &Table, other: &Table| -> usize {
+            let gone = from.rule_sets.iter().filter(|(id, _)| !other.rule_sets.contains_key(id));
+            gone.map(|(_, set)| set.rules.len()).sum()
+        };
+        let (added, removed) = (rules(&after, &before), rules(&before, &after));
+        HostChange { name, endpoints, pairs, rules: Entries { added, changed: 0, removed } }
+    }
+}
+
+/// One of the two policies, to take slices of.
+struct Half<'c> {
+    compiled: &'c Compiled,
+    index: Index,
+    keys: BTreeMap<Arc<str>, GroupKey>,
+}
+
+impl<'c> Half<'c> {
+    fn new(compiled: &'c Compiled) -> Half<'c> {
+        let index = Index::new(&compiled.table);
+        let groups = compiled.table.groups.iter();
+        let keys = groups.map(|(key, group)| (group.name.clone(), *key)).collect();
+        Half { compiled, index, keys }
+    }
+
+    fn slice(&self, groups: &BTreeSet<Arc<str>>) -> Table {
+        let present = groups.iter().filter_map(|dn| self.keys.get(dn).copied()).collect();
+        slice(&self.compiled.table, &self.index, &present)
+    }
+}
+
+/// Groups whose traffic changes.
+#[derive(Default)]
+struct Affected {
+    groups: BTreeSet<Arc<str>>,
+    vrfs: BTreeSet<Arc<str>>,
+}
+
+impl Affected {
+    fn of(changes: &[Change]) -> Affected {
+        let mut affected = Affected::default();
+        // What is only logged or tracked otherwise does not affect who can talk.
+        let pairs = changes.iter().filter(|change| change.kind != Kind::Alters);
+        for end in pairs.flat_map(|c| &c.pairs).flat_map(|pair| [&pair.from, &pair.to]) {
+            match end {
+                End::Group(dn) => drop(affected.groups.insert(dn.clone())),
+                End::AnyOther { vrf, .. } => drop(affected.vrfs.insert(vrf.clone())),
+            }
+        }
+        affected
+    }
+
+    fn has(&self, group: &Arc<str>, vrf: &Arc<str>) -> bool {
+        self.groups.contains(group) || self.vrfs.contains(vrf)
+    }
+}
+
+fn entries<K: Ord, V: PartialEq>(before: &BTreeMap<K, V>, after: &BTreeMap<K, V>) -> Entries {
+    let held = after.iter().filter_map(|(key, value)| Some((before.get(key)?, value)));
+    let both = held.clone().count();
+    Entries {
+        added: after.len() - both,
+        changed: held.filter(|(was, will)| was != will).count(),
+        removed: before.len() - both,
+    }
+}
+
+fn objects(changes: &Changes) -> Objects {
+    let keeps = |mo: &Mo| mo.class().made_by != MadeBy::System;
+    let named = |mo: &Arc<Mo>, props| ObjectChange {
+        dn: mo.dn().to_string(),
+        class: mo.class().name,
+        props,
+    };
+    let all = |mos: &[Arc<Mo>]| -> Vec<ObjectChange> {
+        mos.iter().filter(|mo| keeps(mo)).map(|mo| named(mo, Vec::new())).collect()
+    };
+    let modified = changes.modified.iter().filter(|change| keeps(&change.new));
+    Objects {
+        created: all(&changes.created),
+        modified: modified.map(|c| named(&c.new, props(&c.old, &c.new))).collect(),
+        deleted: all(&changes.deleted),
+    }
+}
+
+/// Properties that differ, but for those that note when and by whom.
+fn props(old: &Mo, new: &Mo) -> Vec<PropChange> {
+    let names: BTreeSet<&str> =
+        old.set_props().chain(new.set_props()).map(|(name, _)| name).collect();
+    let differs = |name: &&str| old.get(name) != new.get(name) && *name != "modTs";
+    let change = |name: &str| PropChange {
+        name: name.to_owned(),
+        before: old.get(name).to_owned(),
+        after: new.get(name).to_owned(),
+    };
+    names.into_iter().filter(differs).map(change).collect()
+}
+
+fn faults(before: &Compiled, after: &Compiled) -> Faults {
+    let only = |these: &Compiled, those: &Compiled| -> Vec<Problem> {
+        let fresh = these.problems.iter().filter(|p| those.problems.binary_search(p).is_err());
+        fresh.cloned().collect()
+    };
+    Faults { raised: only(after, before), cleared: only(before, after) }
+}
