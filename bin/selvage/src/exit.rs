@@ -11,6 +11,9 @@ Exit codes:
   2    bad input: arguments, YAML, JSON, a name that does not exist
   3    a daemon cannot be reached
   4    this machine lacks something: root, a kernel feature, a program
+  5    the policy has changed since the plan was made; nothing was applied
+  10   `plan --detailed-exitcode`: objects would change, traffic would not
+  11   `plan --detailed-exitcode`: traffic would change
   130  interrupted
 
 Data goes to standard output, talk to standard error.";
@@ -34,8 +37,21 @@ pub enum Kind {
     Unreachable,
     /// This machine lacks something.
     Unable,
+    /// A plan does not hold any more.
+    Stale,
+    /// Not a failure: what `plan --detailed-exitcode` found.
+    Found(Difference),
     /// Ctrl-C.
     Interrupted,
+}
+
+/// What a plan would change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Difference {
+    /// Objects, but no traffic.
+    Objects,
+    /// Traffic.
+    Traffic,
 }
 
 impl Failure {
@@ -75,7 +91,8 @@ impl fmt::Display for Failure {
 /// Prints a failure to standard error and gives the exit code.
 pub fn report(result: Result<(), Failure>) -> ExitCode {
     let Err(failure) = result else { return ExitCode::SUCCESS };
-    if failure.kind != Kind::Interrupted || !failure.message.is_empty() {
+    let is_quiet = matches!(failure.kind, Kind::Interrupted | Kind::Found(_));
+    if !is_quiet || !failure.message.is_empty() {
         eprintln!("selvage: {failure}");
     }
     ExitCode::from(match failure.kind {
@@ -83,6 +100,9 @@ pub fn report(result: Result<(), Failure>) -> ExitCode {
         Kind::Input => 2,
         Kind::Unreachable => 3,
         Kind::Unable => 4,
+        Kind::Stale => 5,
+        Kind::Found(Difference::Objects) => 10,
+        Kind::Found(Difference::Traffic) => 11,
         Kind::Interrupted => 130,
     })
 }

@@ -14,7 +14,7 @@ mod status;
 pub use crate::core::{Commit, Core, Kept, Output, Prepared, RestoreError, Stored, View, Write};
 pub use fabric::{Fabric, Host, Progress};
 pub use plan::{
-    EndpointCount, Entries, Faults, HostChange, ObjectChange, Objects, Planned, PropChange,
+    EndpointCount, Entries, Faults, HostChange, ObjectChange, Objects, Planned, PropChange, compare,
 };
 pub use sessions::{Sessions, TOKEN_LIFE, TokenDigest};
 pub use status::{HostStatus, PolicyStatus, Status};

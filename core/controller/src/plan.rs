@@ -3,21 +3,24 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use selvage_model::{Changes, MadeBy, Mo, Refusal};
+use selvage_model::{Changes, Dn, MadeBy, Mo, Modified, Post, Refusal, Tree, apply, initial_tree};
 use selvage_opflex::Time;
 use selvage_policy::plan::{Change, End, Kind, plan};
 use selvage_policy::slice::{Index, slice};
-use selvage_policy::{Compiled, Problem};
+use selvage_policy::{Compiled, Numbers, Problem, compile};
 use selvage_rules::{GroupKey, Table};
 use serde::Serialize;
 
 use crate::core::{Core, Write};
+use crate::stamp::stamp;
 
 /// What a request would do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Planned {
-    /// The revision that this holds for: with another one in force it may do something else.
-    pub revision: u64,
+    /// The revision that this holds for: with another one in force it may do something else. Absent
+    /// where two policies were compared without a controller.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revision: Option<u64>,
     /// Traffic that fares differently: what is lost, then what is gained, then what is altered.
     pub traffic: Vec<Change>,
     /// Objects that it changes.
@@ -112,7 +115,7 @@ impl Core {
     pub fn plan(&self, write: &Write, now: Time, wall_ms: u64) -> Result<Planned, Vec<Refusal>> {
         let prepared = self.prepare(write, wall_ms)?;
         let mut planned = Planned {
-            revision: self.revision().0,
+            revision: Some(self.revision().0),
             traffic: Vec::new(),
             objects: objects(&prepared.changes),
             endpoints: Vec::new(),
@@ -168,6 +171,44 @@ impl Core {
         let (added, removed) = (rules(&after, &before), rules(&before, &after));
         HostChange { name, endpoints, pairs, rules: Entries { added, changed: 0, removed } }
     }
+}
+
+/// Compares two policies, each as if it were all there is.
+pub fn compare(before: &Post, after: &Post) -> Result<Planned, Vec<Refusal>> {
+    let uni: Dn = "uni".parse().map_err(|_| Vec::new())?;
+    let stamp = stamp(0);
+    let mut trees = [initial_tree(), initial_tree()];
+    let mut refusals = Vec::new();
+    for (tree, post) in trees.iter_mut().zip([before, after]) {
+        refusals.extend(apply(tree, stamp.clone(), Some(&uni), post).err().into_iter().flatten());
+    }
+    if !refusals.is_empty() {
+        return Err(refusals);
+    }
+    let mut numbers = Numbers::default();
+    let [old, new] = trees;
+    let [was, will] = [&old, &new].map(|tree| compile(tree, &mut numbers));
+    Ok(Planned {
+        revision: None,
+        traffic: plan(&was, &will).changes,
+        objects: objects(&differences(&old, &new)),
+        endpoints: Vec::new(),
+        hosts: Vec::new(),
+        faults: faults(&was, &will),
+    })
+}
+
+fn differences(old: &Tree, new: &Tree) -> Changes {
+    let shared = |tree: &Tree, mo: &Mo| tree.shared(mo.dn().as_str());
+    let only = |tree: &Tree, other: &Tree| -> Vec<Arc<Mo>> {
+        let missing = tree.iter().filter(|mo| other.get(mo.dn().as_str()).is_none());
+        missing.filter_map(|mo| shared(tree, mo)).collect()
+    };
+    let modified = new.iter().filter_map(|mo| {
+        let was = shared(old, mo).filter(|was| !was.says_the_same_as(mo))?;
+        Some(Modified { old: was, new: shared(new, mo)? })
+    });
+    Changes { created: only(new, old), modified: modified.collect(), deleted: only(old, new) }
 }
 
 /// One of the two policies, to take slices of.

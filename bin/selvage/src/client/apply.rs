@@ -1,53 +1,57 @@
 //! `selvage apply`: make the controller's tree what files say, and wait for the hosts.
 
-use std::collections::BTreeMap;
-use std::fs;
-use std::io::Read as _;
-use std::path::{Path, PathBuf};
+use std::io::{IsTerminal as _, Write as _};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use selvage_model::Post;
-use selvage_model::manifest::{self, Diagnostic, Span};
+use selvage_model::{Dn, Post};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 
+use super::files::{self, Files, Source};
 use super::output::{self, Format};
-use super::picture;
+use super::plan::{self, Plan};
 use super::rest::{Rest, Target};
 use crate::exit::{Failure, Kind};
 
 /// Arguments of `selvage apply`.
 #[derive(clap::Args)]
 #[command(after_help = "\
-Files are YAML in the ACI data model of Network-as-Code. All of them are one transaction: either the
-whole is accepted or nothing is touched.
+Files are YAML in the ACI data model of Network-as-Code, or managed objects in JSON, where
+\"status\":\"deleted\" takes an object away. All of them are one transaction: either the whole is
+accepted or nothing is touched.
+
+On a terminal the plan is shown first, and applied when you say yes. With --plan or --at it is
+refused (exit code 5) if the controller has moved on since.
 
 Examples:
   selvage apply -f examples/three-tier.nac.yaml
+  selvage plan -f shop.yaml -o json > plan.json && selvage apply -f shop.yaml --plan plan.json
   selvage apply -f tenants/ --check     say what is wrong with the files, touch nothing
   cat shop.yaml | selvage apply -f -")]
 pub struct Args {
     #[command(flatten)]
     target: Target,
-    /// A file, a directory of *.yaml and *.yml files, or - for standard input; may be repeated
-    #[arg(short, long = "file", value_name = "PATH", required = true)]
-    files: Vec<PathBuf>,
+    #[command(flatten)]
+    files: Files,
     /// Only read the files and say what is wrong with them
     #[arg(long)]
     check: bool,
+    /// Apply only what this plan says (of `selvage plan -o json`), and only if it still holds
+    #[arg(long, value_name = "PLAN.json", conflicts_with = "at")]
+    plan: Option<PathBuf>,
+    /// Apply only if this revision is in force
+    #[arg(long, value_name = "REVISION")]
+    at: Option<u64>,
+    /// Do not ask
+    #[arg(short, long)]
+    yes: bool,
     /// How long to wait until every host that is touched enforces the change, in seconds
     #[arg(long, default_value_t = 30, value_name = "SECONDS")]
     timeout: u64,
     /// What standard output carries
     #[arg(short, long, value_enum, default_value_t)]
     output: Format,
-}
-
-/// One file that was read.
-struct Source {
-    name: String,
-    text: String,
-    places: BTreeMap<String, Span>,
 }
 
 /// What came of it.
@@ -86,14 +90,17 @@ struct Progress {
 
 /// Reads the files, posts them, waits.
 pub fn run(args: &Args) -> Result<(), Failure> {
-    let (posts, sources) = read_all(&args.files)?;
+    let (posts, sources) = files::read_all(&args.files.files)?;
     if args.check {
-        eprintln!("{} objects, nothing wrong", posts.iter().map(count).sum::<usize>());
+        eprintln!("{} objects, nothing wrong", posts.iter().map(files::count).sum::<usize>());
         return Ok(());
     }
     let rest = args.target.login()?;
+    let body = files::body(&posts);
+    let at = agreed(args, &rest, &body)?;
     let start = Instant::now();
-    let answer = rest.post("/api/mo/uni.json?rsp-subtree=modified", &body(&posts))?;
+    let at = at.map(|revision| format!("&at-revision={revision}")).unwrap_or_default();
+    let answer = rest.post(&format!("/api/mo/uni.json?rsp-subtree=modified{at}"), &body)?;
     let changed = answer.get("totalCount").and_then(Value::as_str) != Some("0");
     let progress = wait(&rest, start + Duration::from_secs(args.timeout))?;
     let enforced_us = u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);
@@ -114,94 +121,35 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         .hint("the change is committed; `selvage status` says how far each host is"))
 }
 
-/// Reads every file; the failure shows all that is wrong with all of them.
-fn read_all(paths: &[PathBuf]) -> Result<(Vec<Post>, Vec<Source>), Failure> {
-    let mut posts = Vec::new();
-    let mut sources = Vec::new();
-    let mut pictures = Vec::new();
-    let mut wrong = 0;
-    for path in expand(paths)? {
-        let (name, text) = read(&path)?;
-        match manifest::parse(&text) {
-            Ok(manifest) => {
-                posts.extend(manifest.posts);
-                sources.push(Source { name, text, places: manifest.places });
-            }
-            Err(diagnostics) => {
-                wrong += diagnostics.len();
-                pictures.extend(draw(&name, &text, &diagnostics));
-            }
-        }
+/// The revision that the change was looked at with: the one asked for, the plan's, or the one that
+/// somebody at a terminal has just agreed to.
+fn agreed(args: &Args, rest: &Rest, body: &Value) -> Result<Option<u64>, Failure> {
+    if let Some(path) = &args.plan {
+        let held = Plan::read(path)?;
+        let now = Plan::ask(rest, body)?;
+        held.check_against(&now, path)?;
+        return Ok(Some(held.revision()));
     }
-    if pictures.is_empty() {
-        return Ok((posts, sources));
+    let asks = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
+    if args.at.is_some() || args.yes || !asks || args.output == Format::Json {
+        return Ok(args.at);
     }
-    let noun = if wrong == 1 { "mistake" } else { "mistakes" };
-    let message = format!("{}\n{wrong} {noun}; nothing was sent", pictures.join("\n"));
-    Err(Failure::new(Kind::Input, message))
-}
-
-fn draw(name: &str, text: &str, diagnostics: &[Diagnostic]) -> Vec<String> {
-    diagnostics.iter().map(|d| picture::draw(name, text, d)).collect()
-}
-
-/// Directories as the files in them, by name.
-fn expand(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
-    let mut files = Vec::new();
-    for path in paths {
-        if !path.is_dir() {
-            files.push(path.clone());
-            continue;
-        }
-        let entries = fs::read_dir(path).map_err(|error| unreadable(path, &error))?;
-        let mut found: Vec<PathBuf> = entries
-            .flatten()
-            .map(|entry| entry.path())
-            .filter(|p| p.extension().is_some_and(|e| e == "yaml" || e == "yml"))
-            .collect();
-        if found.is_empty() {
-            let message = format!("no *.yaml or *.yml file in {}", path.display());
-            return Err(Failure::new(Kind::Input, message));
-        }
-        found.sort();
-        files.extend(found);
+    let plan = Plan::ask(rest, body)?;
+    if plan.is_nothing() {
+        return Ok(Some(plan.revision()));
     }
-    Ok(files)
-}
-
-fn read(path: &Path) -> Result<(String, String), Failure> {
-    if path == Path::new("-") {
-        let mut text = String::new();
-        std::io::stdin().read_to_string(&mut text).map_err(|error| unreadable(path, &error))?;
-        return Ok(("standard input".to_owned(), text));
+    let mut talk = std::io::stderr().lock();
+    let told = write!(talk, "{}\napply this? [y/N] ", plan.text(plan::Paint::for_stderr()));
+    told.and_then(|()| talk.flush())
+        .map_err(|error| Failure::new(Kind::Failed, format!("writing standard error: {error}")))?;
+    let mut answer = String::new();
+    std::io::stdin()
+        .read_line(&mut answer)
+        .map_err(|error| Failure::new(Kind::Failed, format!("reading the answer: {error}")))?;
+    match answer.trim() {
+        "y" | "Y" | "yes" => Ok(Some(plan.revision())),
+        _ => Err(Failure::new(Kind::Interrupted, "nothing was applied")),
     }
-    let text = fs::read_to_string(path).map_err(|error| unreadable(path, &error))?;
-    Ok((path.display().to_string(), text))
-}
-
-fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
-    Failure::new(Kind::Input, format!("cannot read {}: {error}", path.display()))
-}
-
-fn count(post: &Post) -> usize {
-    1 + post.children.iter().map(count).sum::<usize>()
-}
-
-/// The posted tree as the body of one transaction.
-fn body(posts: &[Post]) -> Value {
-    json!({"polUni": {"attributes": {}, "children": posts.iter().map(object).collect::<Vec<_>>()}})
-}
-
-fn object(post: &Post) -> Value {
-    let attributes: Map<String, Value> = post
-        .attributes
-        .iter()
-        .map(|(name, value)| (name.clone(), Value::String(value.clone())))
-        .collect();
-    let children: Vec<Value> = post.children.iter().map(object).collect();
-    let mut object = Map::new();
-    object.insert(post.class.clone(), json!({"attributes": attributes, "children": children}));
-    Value::Object(object)
 }
 
 /// Waits until every connected host enforces the newest revision, or the deadline.
@@ -221,8 +169,11 @@ fn wait(rest: &Rest, deadline: Instant) -> Result<Progress, Failure> {
 
 /// The faults below the tenants that were posted.
 fn faults(rest: &Rest, posts: &[Post], sources: &[Source]) -> Result<Vec<Fault>, Failure> {
-    let ours: Vec<String> =
-        posts.iter().filter_map(|p| p.get("name")).map(|n| format!("uni/tn-{n}/")).collect();
+    let tenant = |post: &Post| match post.get("dn") {
+        Some(dn) => dn.parse::<Dn>().ok().map(|dn| format!("{dn}/")),
+        None => post.get("name").map(|name| format!("uni/tn-{name}/")),
+    };
+    let ours: Vec<String> = posts.iter().filter_map(tenant).collect();
     let answer = rest.get("/api/class/faultInst.json")?;
     let objects = answer.get("imdata").and_then(Value::as_array).cloned().unwrap_or_default();
     let attribute = |object: &Value, name: &str| {
@@ -237,21 +188,10 @@ fn faults(rest: &Rest, posts: &[Post], sources: &[Source]) -> Result<Vec<Fault>,
             code: attribute(object, "code"),
             severity: attribute(object, "severity"),
             description: attribute(object, "descr"),
-            place: sources.iter().find_map(|source| place_of(source, &dn)),
+            place: sources.iter().find_map(|source| files::place_of(source, &dn)),
             dn,
         })
         .collect())
-}
-
-/// Where the object of a fault, or the nearest one above it, was written.
-fn place_of(source: &Source, fault: &str) -> Option<String> {
-    let (_, span) = source
-        .places
-        .iter()
-        .filter(|(dn, _)| fault.starts_with(&format!("{dn}/")))
-        .max_by_key(|(dn, _)| dn.len())?;
-    debug_assert!(span.start <= source.text.len());
-    Some(format!("{}:{}:{}", source.name, span.line, span.column))
 }
 
 fn show(outcome: &Outcome, format: Format) -> Result<(), Failure> {

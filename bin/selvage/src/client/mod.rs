@@ -5,9 +5,11 @@
 
 mod apply;
 mod drops;
+mod files;
 mod get;
 pub mod output;
 mod picture;
+mod plan;
 mod rest;
 mod sockets;
 mod status;
@@ -25,6 +27,8 @@ pub use sockets::Agents;
 pub enum Verb {
     /// Make the controller's tree what these files say, and wait until every host enforces it
     Apply(apply::Args),
+    /// Say what applying these files would do to traffic, objects and hosts, and touch nothing
+    Plan(plan::Args),
     /// Say what happens to a flow between two groups or endpoints, and which objects decide it
     Trace(trace::Args),
     /// Show which host enforces which revision, and what is wrong
@@ -39,6 +43,7 @@ pub enum Verb {
 pub fn run(verb: Verb) -> Result<(), Failure> {
     match verb {
         Verb::Apply(args) => apply::run(&args),
+        Verb::Plan(args) => plan::run(&args),
         Verb::Trace(args) => trace::run(&args),
         Verb::Status(args) => status::run(&args),
         Verb::Get(args) => get::run(&args),

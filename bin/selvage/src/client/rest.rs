@@ -179,6 +179,8 @@ fn refusal(status: u16, answer: &Value) -> Failure {
     match status {
         401 => Failure::new(Kind::Input, texts.join("\n"))
             .hint("wrong user or password; --user, --password-file"),
+        409 => Failure::new(Kind::Stale, texts.join("\n"))
+            .hint("plan again: somebody else has changed the policy since"),
         400 => Failure::new(Kind::Input, texts.join("\n")),
         _ => Failure::new(Kind::Failed, format!("HTTP {status}: {}", texts.join("\n"))),
     }
