@@ -16,6 +16,8 @@ use selvage_rules::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::judge::{Case, Opinions};
+
 /// Enforces what a host must enforce.
 pub trait Datapath: Send {
     /// Which plane this is, as users read it: `ebpf` or `ovs`.
@@ -54,6 +56,17 @@ pub trait Datapath: Send {
     /// Forgets connections that ended or idled too long. Called every few seconds; `now` is
     /// `CLOCK_MONOTONIC`, the clock that the kernel stamps connections with.
     fn sweep(&mut self, now: Duration) -> Result<Swept, PlaneError>;
+
+    /// What the plane's two judges say about one packet. Costs reading a few entries and running the
+    /// packet; nothing that users see changes by it. A packet whose two ends are both elsewhere, or
+    /// have no address of its family, is refused.
+    fn judge(&mut self, case: &Case) -> Result<Opinions, PlaneError> {
+        let _ = case;
+        Err(PlaneError::Unsupported {
+            feature: format!("judging single packets in the `{}` data plane", self.name()),
+            hint: "ask the oracle and the rule table: `selvage trace` without --judges".to_owned(),
+        })
+    }
 
     /// Removes all of the plane from the host: nothing stays pinned, nothing is held.
     fn flush(&mut self) -> Result<(), PlaneError>;

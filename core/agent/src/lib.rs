@@ -2,7 +2,7 @@
 //!
 //! [`Agent`] takes what happens (a request on the local socket, bytes from the controller, a link
 //! that vanished, the data plane's answer, time) and says what is to be done. [`datapath`] is what
-//! it asks of a data plane, [`local`] is what programs on the host ask of it, [`drops`] puts dropped
+//! it asks of a data plane, [`judge`] what it can ask it about one packet, [`local`] is what programs on the host ask of it, [`drops`] puts dropped
 //! packets into words.
 
 pub mod address;
@@ -12,6 +12,9 @@ pub mod datapath;
 pub mod drops;
 mod endpoint;
 mod fabric;
+pub mod frame;
+mod hearing;
+pub mod judge;
 pub mod local;
 mod names;
 mod program;

@@ -16,10 +16,11 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use selvage_rules::{ClassId, EndpointId, Mac, Reason, Revision, RuleId, ScopeId};
+use selvage_rules::{ClassId, EndpointId, Mac, Packet, Reason, Revision, RuleId, ScopeId};
 use serde::{Deserialize, Serialize};
 
 use crate::datapath::{Count, Direction, Drift, Usage};
+use crate::judge::Opinion;
 
 /// The longest line either side accepts, in bytes.
 pub const MAX_LINE: usize = 1 << 20;
@@ -40,6 +41,8 @@ pub enum Request {
     Status(Nothing),
     /// Compare what the data plane has installed with what is desired.
     Audit(Nothing),
+    /// What the judges of this host's data plane say about one packet.
+    Judge(Judge),
 }
 
 /// What the agent answers.
@@ -63,6 +66,8 @@ pub enum Response {
     Lost(u64),
     /// To `drops`, when not following: that was the last.
     End(Nothing),
+    /// To `judge`.
+    Judged(Box<Judged>),
     /// To any request: it did not work.
     Error(Refusal),
 }
@@ -132,6 +137,62 @@ pub struct Drops {
     /// Go on with further drops as they happen.
     #[serde(default)]
     pub follow: bool,
+}
+
+/// One packet to be judged. Nothing is sent, counted or remembered for it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Judge {
+    /// Who sends it.
+    pub from: End,
+    /// Whom it is for. One of the two must be on this host.
+    pub to: End,
+    /// Its headers.
+    pub packet: Packet,
+    /// If it answers a connection: what the receiver had sent before to open it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answers: Option<Packet>,
+}
+
+/// An endpoint, wherever it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct End {
+    /// DN of its bridge domain.
+    pub bridge_domain: String,
+    /// Its MAC.
+    pub mac: Mac,
+}
+
+/// What the judges of a host's data plane say about a packet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Judged {
+    /// The host.
+    pub host: String,
+    /// Its data plane.
+    pub dataplane: String,
+    /// The commit in force.
+    pub revision: Revision,
+    /// Where the host meets the packet: at the sender's port, or out of the tunnel.
+    pub direction: Direction,
+    /// What is installed, read back and evaluated in Rust.
+    pub lowered: Said,
+    /// The plane itself.
+    pub live: Said,
+}
+
+/// What one judge says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Said {
+    /// The reason of the verdict, and the rule.
+    #[serde(flatten)]
+    pub opinion: Opinion,
+    /// DN of the object that the rule was made from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<String>,
+    /// DN of the filter entry, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entry: Option<String>,
 }
 
 /// Where an endpoint is in its life.

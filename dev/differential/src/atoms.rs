@@ -4,6 +4,8 @@
 //! sides of every edge of a range, each combination of flags that tells two entries apart, each
 //! type, each family, and the headers that no entry should mistake for others.
 
+use proptest::prelude::{Strategy, any, prop_oneof};
+use proptest::sample::select;
 use selvage_rules::{EtherType, Packet, TcpFlags, proto};
 
 use crate::packet_text::EPHEMERAL;
@@ -38,7 +40,10 @@ pub fn atoms() -> Vec<Packet> {
         (V6, proto::ICMPV6, 8),
         (V6, proto::ICMPV6, 128),
         (V6, proto::ICMPV6, 129),
+        (V6, proto::ICMPV6, 133),
+        (V6, proto::ICMPV6, 134),
         (V6, proto::ICMPV6, 135),
+        (V6, proto::ICMPV6, 136),
         // Each family's ICMP carried by the other: nonsense, but the wire can bring it.
         (V6, proto::ICMP, 8),
         (V4, proto::ICMPV6, 128),
@@ -66,10 +71,44 @@ fn port_pairs() -> Vec<(u16, u16)> {
     pairs
 }
 
-/// What answers `packet`: the ports change places, and a TCP answer has SYN and ACK set.
+/// Any packet that a frame can be made of; headers that its protocol lacks are 0.
+pub fn packet() -> impl Strategy<Value = Packet> {
+    // ICMP's numbers, those with ports, and some without. Not those of IPv6 extension headers.
+    let proto = select(&[1_u8, 6, 6, 6, 17, 17, 58, 132, 2, 47, 50, 89][..]);
+    let port = || prop_oneof![3 => select(&PORTS[..]), 1 => any::<u16>()];
+    let flags = prop_oneof![2 => select(&FLAGS[..]), 1 => any::<u8>()];
+    let kind =
+        prop_oneof![3 => select(&[0_u8, 3, 8, 11, 128, 129, 133, 135, 137][..]), 1 => any::<u8>()];
+    let ip = (any::<bool>(), proto, port(), port(), flags, kind, 0_u8..3, 0_u8..8).prop_map(
+        |(v6, proto, sport, dport, flags, icmp_type, icmp_code, fragment)| {
+            let bare = Packet::ip(if v6 { V6 } else { V4 }, proto);
+            match proto {
+                _ if fragment == 7 => Packet { later_fragment: true, ..bare },
+                proto::TCP => Packet { sport, dport, tcp_flags: TcpFlags(flags), ..bare },
+                proto::UDP | proto::SCTP => Packet { sport, dport, ..bare },
+                proto::ICMP | proto::ICMPV6 => Packet { icmp_type, icmp_code, ..bare },
+                _ => bare,
+            }
+        },
+    );
+    let arp = (0_u16..4).prop_map(|arp_op| Packet { arp_op, ..Packet::ip(EtherType::ARP, 0) });
+    prop_oneof![20 => ip, 1 => arp]
+}
+
+/// What answers `packet`: the ports change places, a TCP answer has SYN and ACK set, and an echo
+/// request is answered by a reply.
 pub fn answer_to(packet: &Packet) -> Packet {
-    let tcp_flags = if packet.proto == proto::TCP { TcpFlags(SYN | ACK) } else { TcpFlags(0) };
-    Packet { sport: packet.dport, dport: packet.sport, tcp_flags, ..*packet }
+    let tcp_flags = if packet.has_ports() && packet.proto == proto::TCP {
+        TcpFlags(SYN | ACK)
+    } else {
+        TcpFlags(0)
+    };
+    let icmp_type = match (packet.proto, packet.icmp_type) {
+        (proto::ICMP, 8) => 0,
+        (proto::ICMPV6, 128) => 129,
+        (_, other) => other,
+    };
+    Packet { sport: packet.dport, dport: packet.sport, tcp_flags, icmp_type, ..*packet }
 }
 
 /// A packet in the words of the scenarios, for people who must understand a failure.

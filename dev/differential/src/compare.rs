@@ -125,7 +125,7 @@ fn key_of(table: &Table, group: &str) -> Option<GroupKey> {
 
 /// Whether both say the same for the same reason, and the table's rule comes from objects that the
 /// oracle names too.
-fn same(oracle: &Judgement, compiled: &Verdict, table: &Table) -> bool {
+pub(crate) fn same(oracle: &Judgement, compiled: &Verdict, table: &Table) -> bool {
     (oracle.verdict == Says::Allow) == (compiled.action == Action::Permit)
         && oracle.reason == compiled.reason
         && oracle.stateful == compiled.stateful
@@ -141,20 +141,20 @@ fn same_author(oracle: &Judgement, compiled: &Verdict, table: &Table) -> bool {
     named(&origin.dn) && (origin.entry.is_empty() || named(&origin.entry))
 }
 
-fn show_judgement(judgement: &Judgement) -> String {
+pub(crate) fn show_judgement(judgement: &Judgement) -> String {
     let because: Vec<&str> = judgement.because.iter().map(|dn| dn.as_str()).collect();
     let verdict = if judgement.verdict == Says::Allow { "allow" } else { "deny" };
     let stateful = if judgement.stateful { ", stateful" } else { "" };
     format!("{verdict} {}{stateful}, because {}", judgement.reason.name(), because.join(", "))
 }
 
-fn show_verdict(verdict: &Verdict) -> String {
+pub(crate) fn show_verdict(verdict: &Verdict) -> String {
     let action = if verdict.action == Action::Permit { "allow" } else { "deny" };
     let stateful = if verdict.stateful { ", stateful" } else { "" };
     format!("{action} {}{stateful}", verdict.reason.name())
 }
 
-fn show_origin(verdict: &Verdict, table: &Table) -> String {
+pub(crate) fn show_origin(verdict: &Verdict, table: &Table) -> String {
     match verdict.rule.map(|rule| (rule, table.origins.get(&rule))) {
         None => "no rule".to_owned(),
         Some((rule, None)) => format!("rule {rule} of unknown origin"),

@@ -13,8 +13,22 @@ static __always_inline void count(struct counter *counter, struct __sk_buff *skb
 	counter->bytes += skb->len;
 }
 
+/* Where a rehearsal leaves its verdict, for whoever made it run: its reason and its rule. */
+static __always_inline void leave_reason(struct __sk_buff *skb, __u32 reason)
+{
+	if (rehearsal)
+		skb->mark = reason;
+}
+
+static __always_inline void leave_rule(struct __sk_buff *skb, __u32 rule)
+{
+	if (rehearsal)
+		skb->priority = rule;
+}
+
 static __always_inline void count_reason(struct __sk_buff *skb, __u32 reason)
 {
+	leave_reason(skb, reason);
 	count(bpf_map_lookup_elem(&reason_counters, &reason), skb);
 }
 
@@ -89,6 +103,7 @@ __noinline int raise_event(struct __sk_buff *skb, const struct packet *p, __u32 
 static __always_inline int drop(struct __sk_buff *skb, const struct packet *p, __u32 reason)
 {
 	count_reason(skb, reason);
+	leave_rule(skb, p->rule);
 	if (!(REASONS_QUIET >> reason & 1))
 		raise_event(skb, p, reason);
 	return TC_ACT_SHOT;

@@ -185,14 +185,32 @@ static __always_inline int open_epg_vni(struct packet *p, __u32 vni)
 	return 0;
 }
 
-/* The outer source must be a host of the fabric, and speak as it said it would. Fills in the
- * sender's class and its VRF; and its bridge domain, unless the packet is known to be routed. */
-static __always_inline int open_tunnel(struct __sk_buff *skb, struct packet *p, __u32 *speaks)
+/* What an outer header says: its source, the VNI, and the class if there is a group policy header. */
+struct outer {
+	__u32 vni;
+	__u32 class;
+	bool has_group;
+};
+
+/* Test runs know no tunnels: a rehearsal is told what the outer header would say. */
+static __always_inline void rehearse_outer(struct __sk_buff *skb, struct packet *p,
+					   struct outer *outer)
+{
+	__u32 *tunnel = (__u32 *)&p->tunnel;
+
+	tunnel[0] = skb->cb[1];
+	tunnel[1] = skb->cb[2];
+	tunnel[2] = skb->cb[3];
+	tunnel[3] = skb->cb[4];
+	outer->vni = skb->cb[0];
+	outer->has_group = !!skb->mark;
+	outer->class = skb->mark & 0xffff;
+}
+
+static __always_inline int read_outer(struct __sk_buff *skb, struct packet *p, struct outer *outer)
 {
 	struct vxlan_group group = {};
 	struct bpf_tunnel_key key = {};
-	const __u32 *known;
-	bool has_group;
 	int error;
 
 	if (tunnel_is_v6)
@@ -205,16 +223,35 @@ static __always_inline int open_tunnel(struct __sk_buff *skb, struct packet *p, 
 		__builtin_memcpy(&p->tunnel, key.remote_ipv6, 16);
 	else
 		map_ipv4(&p->tunnel, bpf_htonl(key.remote_ipv4));
+	outer->vni = key.tunnel_id;
+	outer->has_group = bpf_skb_get_tunnel_opt(skb, &group, sizeof(group)) >= 0;
+	outer->class = group.gbp & 0xffff;
+	return 0;
+}
+
+/* The outer source must be a host of the fabric, and speak as it said it would. Fills in the
+ * sender's class and its VRF; and its bridge domain, unless the packet is known to be routed. */
+static __always_inline int open_tunnel(struct __sk_buff *skb, struct packet *p, __u32 *speaks)
+{
+	struct outer outer = {};
+	const __u32 *known;
+	int reason = 0;
+
+	if (rehearsal)
+		rehearse_outer(skb, p, &outer);
+	else
+		reason = read_outer(skb, p, &outer);
+	if (reason)
+		return reason;
 	known = bpf_map_lookup_elem(&tunnels, &p->tunnel);
 	if (!known)
 		return REASON_UNKNOWN_TUNNEL;
 	*speaks = *known;
-	has_group = bpf_skb_get_tunnel_opt(skb, &group, sizeof(group)) >= 0;
-	if (has_group != (*speaks == ENCAPSULATION_GBP))
+	if (outer.has_group != (*speaks == ENCAPSULATION_GBP))
 		return REASON_UNKNOWN_TUNNEL;
-	if (has_group)
-		return open_gbp(p, key.tunnel_id, group.gbp & 0xffff);
-	return open_epg_vni(p, key.tunnel_id);
+	if (outer.has_group)
+		return open_gbp(p, outer.vni, outer.class);
+	return open_epg_vni(p, outer.vni);
 }
 
 /* Whom a packet of another host is for. `routed` packets get the MACs of their last leg anew. */

@@ -12,6 +12,7 @@ static __always_inline int pass_again(struct __sk_buff *skb, struct packet *p, s
 	touch(c, skb, p, way, now);
 	count_rule(skb, c->counter);
 	count_reason(skb, reason);
+	leave_rule(skb, p->rule);
 	if (c->log)
 		raise_event(skb, p, reason);
 	return 0;
@@ -91,6 +92,7 @@ __noinline int decide(struct __sk_buff *skb, struct packet *p, __u32 charged)
 	if (error)
 		return error;
 	count_reason(skb, i.verdict.reason);
+	leave_rule(skb, p->rule);
 	if (i.verdict.flags & RULE_LOG)
 		raise_event(skb, p, i.verdict.reason);
 	return 0;

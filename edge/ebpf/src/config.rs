@@ -75,6 +75,19 @@ impl Default for Sizes {
 }
 
 impl Sizes {
+    /// What made-up packets write to: nobody reads their counts, and they have few connections.
+    pub(crate) const REHEARSAL: Sizes = Sizes {
+        ports: 1,
+        endpoints: 1,
+        networks: 1,
+        tunnels: 1,
+        sources: 1,
+        pairs: 1,
+        rules: 1,
+        connections: 64,
+        event_bytes: 4096,
+    };
+
     /// Of the map with this name, if its size is to choose.
     pub(crate) fn of(&self, map: &str) -> Option<u32> {
         Some(match map {

@@ -9,18 +9,21 @@ use selvage_agent::datapath::{
     Applied, Count, Counters, Datapath, Drift, DropSource, Installed, PlaneError, Port, Swept,
     Usage,
 };
+use selvage_agent::judge::{Case, Opinions};
 use selvage_rules::{Desired, Encapsulation, Reason, Revision};
 
 use crate::config::Config;
 use crate::error::{Doing, Result, full, refused};
-use crate::eval::{Tables, current};
+use crate::eval::Tables;
 use crate::events::Events;
 use crate::layout::{Bytes, Raw, types};
 use crate::lower::{self, Places};
-use crate::maps::{self, Map, Maps, Programs};
+use crate::maps::{self, Map, Maps, Programs, Use};
 use crate::ports::Links;
+use crate::rehearsal::Rehearsal;
+use crate::reread;
 use crate::state::State;
-use crate::swap::{Full, Limits, Policy, Swap};
+use crate::swap::{Full, Policy, Swap};
 
 /// The eBPF data plane of one agent.
 ///
@@ -45,11 +48,11 @@ pub struct Ebpf {
 impl Ebpf {
     /// Loads the programs; takes over what is pinned in `config.pin_dir`, in force all the while.
     pub fn open(config: Config) -> Result<Ebpf> {
-        let (maps, programs) = maps::load(&config)?;
+        let (maps, programs) = maps::load(&config, Use::Attach)?;
         let links = Links::open(&config.pin_dir, &programs)?;
         let state = State::map(maps.state.handle())?;
         let cpus = libbpf_rs::num_possible_cpus().doing(|| "count the CPUs".to_owned())?;
-        let (policy, places) = recover(&maps, &state)?;
+        let (policy, places) = reread::everything(&maps, &state)?;
         let mut plane = Ebpf {
             config,
             maps,
@@ -87,9 +90,14 @@ impl Ebpf {
         &self.maps
     }
 
+    /// The programs once more, for packets that nobody sent.
+    pub fn rehearsal(&self) -> Result<Rehearsal> {
+        Rehearsal::load(&self.config)
+    }
+
     /// The policy maps as they are in the kernel.
     pub fn tables(&self) -> Result<Tables> {
-        read_tables(&self.maps, &self.state)
+        reread::tables(&self.maps, &self.state)
     }
 
     fn check_room(&self, wanted: &Places) -> Result<()> {
@@ -224,7 +232,7 @@ impl Datapath for Ebpf {
 
     fn apply(&mut self, desired: &Desired) -> Result<Applied> {
         if self.uncertain {
-            (self.policy, self.places) = recover(&self.maps, &self.state)?;
+            (self.policy, self.places) = reread::everything(&self.maps, &self.state)?;
             self.uncertain = false;
         }
         let places = lower::places(desired, self.config.tunnel);
@@ -246,7 +254,7 @@ impl Datapath for Ebpf {
     fn audit(&mut self, desired: &Desired) -> Result<Vec<Drift>> {
         let wanted = lower::places(desired, self.config.tunnel);
         let tables = self.tables()?;
-        let (mut policy, held) = recover(&self.maps, &self.state)?;
+        let (mut policy, held) = reread::everything(&self.maps, &self.state)?;
         let swap = policy.swap(&desired.table, &wanted.classes).map_err(full)?;
         let links: BTreeMap<_, _> =
             self.links.ports()?.into_iter().map(|port| (port.ifindex, ())).collect();
@@ -301,33 +309,16 @@ impl Datapath for Ebpf {
         Ok(Swept { forgotten: swept.expired.into(), kept: swept.live.into() })
     }
 
+    fn judge(&mut self, case: &Case) -> Result<Opinions> {
+        let lowered = reread::installed_about(&self.maps, &self.state, case)?.judge(case);
+        Ok(Opinions { lowered, live: self.rehearsal()?.judge(case)? })
+    }
+
     fn flush(&mut self) -> Result<()> {
         self.links.release_all()?;
         let directory = &self.config.pin_dir;
         fs::remove_dir_all(directory).doing(|| format!("remove `{}`", directory.display()))
     }
-}
-
-/// What the maps say is installed.
-fn recover(maps: &Maps, state: &State) -> Result<(Policy, Places)> {
-    let limits = Limits {
-        pairs: maps.pairs.limit(),
-        rules: maps.rules.limit(),
-        counters: maps.rule_counters.limit(),
-    };
-    let policy = Policy::recover(limits, &read_tables(maps, state)?);
-    let places = Places {
-        ports: maps.ports.entries()?,
-        by_ip: maps.endpoints_by_ip.entries()?,
-        by_mac: maps.endpoints_by_mac.entries()?,
-        networks: maps.networks.entries()?,
-        sources: maps.sources.entries()?,
-        group_vnis: maps.group_vnis.entries()?,
-        tunnels: maps.tunnels.entries()?,
-        classes: BTreeSet::new(),
-        unsupported: Vec::new(),
-    };
-    Ok((policy, places))
 }
 
 /// The entries of one map, as they are or shall be.
@@ -373,20 +364,4 @@ fn remove<K: Raw, V: Raw>(
         changed += 1;
     }
     Ok(changed)
-}
-
-fn read_tables(maps: &Maps, state: &State) -> Result<Tables> {
-    let mut tables =
-        Tables { word: state.word(), pairs: maps.pairs.entries()?, rules: BTreeMap::new() };
-    for pair in tables.pairs.values() {
-        let run = current(&pair.0, tables.word);
-        for slot in run.start..run.start.saturating_add(run.count) {
-            if tables.rules.contains_key(&slot) {
-                continue;
-            }
-            let Some(rule) = maps.rules.get(&slot)? else { continue };
-            tables.rules.insert(slot, Bytes(rule));
-        }
-    }
-    Ok(tables)
 }

@@ -1,14 +1,21 @@
-//! The lowered tables, evaluated in Rust: what `bpf/policy.h` does, step by step. Pure.
+//! The lowered tables, evaluated in Rust: what the programs in `bpf/` do, step by step. Pure.
 //!
 //! The third of the judges: it shares with the kernel the bytes of the tables, and with
-//! [`selvage_rules::Table::judge`] the answer, which a property test holds them to.
+//! [`selvage_rules::Table::judge`] the answer, which a property test holds them to. [`Tables`] is
+//! `bpf/policy.h`; [`Lowered`] adds where the two ends of a packet are, and its connection.
 
 use std::collections::BTreeMap;
 
-use selvage_rules::{Action, ClassId, Packet, PairKey, Reason, RuleId, ScopeId, Verdict};
+use selvage_agent::judge::{At, Case, Opinion, answers};
+use selvage_rules::{
+    Action, BdId, ClassId, Encapsulation, GroupKey, Packet, PairKey, Reason, RuleId, ScopeId,
+    Verdict,
+};
 
-use crate::layout::{Bytes, types};
-use crate::lower::{flag, pair_check, pair_key, what_of};
+use crate::layout::{Bytes, address_of, types};
+use crate::lower::{
+    Places, encapsulation, flag, group_key, ip_key, kind, mac_key, pair_check, pair_key, what_of,
+};
 
 /// Bits of the state word above the generation: some pair of the host has `any` there.
 pub mod wildcard {
@@ -61,6 +68,116 @@ impl Tables {
             .filter_map(|slot| self.rules.get(&slot))
             .map(|rule| rule.0)
             .find(|rule| matches(rule, what, packet))
+    }
+}
+
+/// All that is installed: where everything is, and the policy.
+#[derive(Debug, Clone, Default)]
+pub struct Lowered {
+    /// The policy maps.
+    pub tables: Tables,
+    /// The other maps.
+    pub places: Places,
+}
+
+impl Lowered {
+    /// What becomes of a packet at this host: `bpf/selvage.bpf.c`.
+    pub fn judge(&self, case: &Case) -> Opinion {
+        let met = match case.from.at {
+            At::Port(ifindex) => self.at_port(ifindex, case),
+            At::Host { .. } => self.out_of_tunnel(case),
+        };
+        let (scope, src, dst) = match met {
+            Ok(met) => met,
+            Err(reason) => return case.as_a_plane_says(Opinion { reason, rule: None }),
+        };
+        let opening = case.answers.filter(|opening| answers(&case.packet, opening));
+        let forward = opening.map(|opening| self.tables.judge(scope, dst, src, &opening));
+        let verdict = match forward.filter(|verdict| verdict.stateful) {
+            Some(forward) => Verdict { reason: Reason::Established, ..forward },
+            None => self.tables.judge(scope, src, dst, &case.packet),
+        };
+        let verdict = case.as_a_plane_says(verdict.into());
+        if verdict.allows() && verdict.reason != Reason::Fabric && !self.can_send(scope, src, case)
+        {
+            return Opinion { reason: Reason::RedirectFailed, ..verdict };
+        }
+        verdict
+    }
+
+    /// `send_to_host`: a host that speaks `epg-vni` is told the number of the sender's group.
+    fn can_send(&self, scope: ScopeId, src: ClassId, case: &Case) -> bool {
+        let plain = matches!(case.to.at, At::Host { speaks: Encapsulation::EpgVni, .. });
+        !plain || self.places.group_vnis.contains_key(&group_key(GroupKey { scope, class: src }))
+    }
+
+    /// `from_endpoint`: the VRF and both classes, or why it goes no further.
+    fn at_port(&self, ifindex: u32, case: &Case) -> Result<(ScopeId, ClassId, ClassId), Reason> {
+        let port = self.places.ports.get(&Bytes(ifindex)).ok_or(Reason::Quarantine)?.0;
+        if port.mac != case.from.endpoint.mac.0 {
+            return Err(Reason::SpoofedMac);
+        }
+        let scope = ScopeId(port.scope);
+        let to = &case.to.endpoint;
+        let place = if case.is_bridged() {
+            self.places.by_mac.get(&mac_key(case.to.endpoint.bd, to.mac))
+        } else {
+            // Without an address the packet cannot be made, let alone be routed.
+            let (_, address) = case.addresses().ok_or(Reason::UnknownDestination)?;
+            self.places.by_ip.get(&ip_key(scope, address))
+        };
+        if !case.is_bridged() && port.routed == 0 {
+            return Err(Reason::NotRouted);
+        }
+        let place = place.ok_or(Reason::UnknownDestination)?.0;
+        if place.kind == kind::GATEWAY {
+            return Err(Reason::Gateway);
+        }
+        if !case.is_bridged() && place.routed == 0 {
+            return Err(Reason::NotRouted);
+        }
+        Ok((scope, ClassId(port.class), ClassId(place.class)))
+    }
+
+    /// `from_overlay`, likewise. The sender's host says the sender's class.
+    fn out_of_tunnel(&self, case: &Case) -> Result<(ScopeId, ClassId, ClassId), Reason> {
+        let places = &self.places;
+        let outer = case.outer().ok_or(Reason::UnknownTunnel)?;
+        let speaks = places.tunnels.get(&Bytes(address_of(outer.tunnel)));
+        let speaks = speaks.ok_or(Reason::UnknownTunnel)?.0;
+        let gbp = speaks == u32::from(encapsulation::number(Encapsulation::Gbp));
+        if outer.class.is_some() != gbp {
+            return Err(Reason::UnknownTunnel);
+        }
+        let vni = Bytes(outer.vni);
+        let (scope, bd, src) = match outer.class {
+            Some(class) => {
+                let network = places.networks.get(&vni).ok_or(Reason::UnknownNetwork)?.0;
+                (ScopeId(network.scope), network.bd, class)
+            }
+            None => {
+                let source = places.sources.get(&vni).ok_or(Reason::UnknownNetwork)?.0;
+                (ScopeId(source.scope), source.bd, ClassId(source.class))
+            }
+        };
+        let to = &case.to.endpoint;
+        let by_mac = || {
+            // What is routed comes with a MAC that means nothing here.
+            let is_to = bd != 0 && case.is_bridged();
+            is_to.then(|| places.by_mac.get(&mac_key(BdId(bd), to.mac))).flatten()
+        };
+        let by_ip = || {
+            let (_, address) = case.addresses()?;
+            places.by_ip.get(&ip_key(scope, address))
+        };
+        let place = match (bd, gbp) {
+            (0, _) => by_ip(),
+            (_, true) => by_mac(),
+            (_, false) => by_mac().or_else(by_ip),
+        };
+        let place = place.filter(|place| place.0.kind == kind::LOCAL);
+        let place = place.ok_or(Reason::UnknownDestination)?.0;
+        Ok((scope, src, ClassId(place.class)))
     }
 }
 

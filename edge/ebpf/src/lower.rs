@@ -8,8 +8,8 @@ use std::net::IpAddr;
 
 use selvage_rules::{
     Action, BdId, BridgeDomain, ClassId, Desired, Endpoint, EtherMatch, EtherType, GroupId,
-    GroupKey, Match, Packet, PairKey, PortRange, Reason, Rule, RuleSet, ScopeId, Source, TcpFlags,
-    TcpMatch, proto,
+    GroupKey, Mac, Match, Packet, PairKey, PortRange, Reason, Rule, RuleSet, ScopeId, Source,
+    TcpFlags, TcpMatch, proto,
 };
 
 use crate::layout::{Bytes, address_of, types};
@@ -156,8 +156,7 @@ pub fn places(desired: &Desired, tunnel: IpAddr) -> Places {
 
 impl Places {
     fn put(&mut self, endpoint: &Endpoint, domain: &BridgeDomain, place: types::endpoint) {
-        let key = types::mac_key { bd: endpoint.bd.0, mac: endpoint.mac.0, zero: 0 };
-        self.by_mac.insert(Bytes(key), Bytes(place));
+        self.by_mac.insert(mac_key(endpoint.bd, endpoint.mac), Bytes(place));
         for ip in &endpoint.ips {
             self.by_ip.insert(ip_key(domain.scope, *ip), Bytes(place));
         }
@@ -191,8 +190,8 @@ impl Places {
         let bd = source.bd.map_or(0, |bd| bd.0);
         let entry = types::source { scope: scope.0, bd, class: class.0, zero: 0 };
         self.sources.insert(Bytes(number.0), Bytes(entry));
-        let key = types::group_key { scope: scope.0, class: class.0, zero: 0 };
-        self.group_vnis.insert(Bytes(key), Bytes(number.0));
+        let key = group_key(source.key);
+        self.group_vnis.insert(key, Bytes(number.0));
     }
 
     fn put_gateways(&mut self, bd: BdId, domain: &BridgeDomain) {
@@ -210,7 +209,18 @@ impl Places {
     }
 }
 
-fn ip_key(scope: ScopeId, ip: IpAddr) -> Bytes<types::ip_key> {
+/// The map key of a group.
+pub fn group_key(key: GroupKey) -> Bytes<types::group_key> {
+    Bytes(types::group_key { scope: key.scope.0, class: key.class.0, zero: 0 })
+}
+
+/// The map key of a MAC in a bridge domain.
+pub fn mac_key(bd: BdId, mac: Mac) -> Bytes<types::mac_key> {
+    Bytes(types::mac_key { bd: bd.0, mac: mac.0, zero: 0 })
+}
+
+/// The map key of an address in a VRF.
+pub fn ip_key(scope: ScopeId, ip: IpAddr) -> Bytes<types::ip_key> {
     Bytes(types::ip_key { scope: scope.0, ip: address_of(ip) })
 }
 

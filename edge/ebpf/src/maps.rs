@@ -12,7 +12,7 @@ use libbpf_rs::skel::{OpenSkel, Skel, SkelBuilder};
 use libbpf_rs::{MapCore, MapFlags, MapHandle};
 use selvage_agent::datapath::PlaneError;
 
-use crate::config::Config;
+use crate::config::{Config, Sizes};
 use crate::error::{Doing, Result, refused};
 use crate::layout::{Bytes, Raw, SelvageSkelBuilder, address_of, types};
 use crate::program::Program;
@@ -67,6 +67,12 @@ impl<K: Raw, V: Raw> Map<K, V> {
             Err(error) if error.kind() == libbpf_rs::ErrorKind::NotFound => Ok(()),
             other => other.doing(|| format!("remove from map `{}`", self.name)),
         }
+    }
+
+    /// Forgets everything.
+    pub fn clear(&self) -> Result<()> {
+        let keys: Vec<K> = self.handle.keys().filter_map(|key| K::from_bytes(&key)).collect();
+        keys.iter().try_for_each(|key| self.remove(key))
     }
 
     /// All entries, in order. Meant for maps that only this process writes.
@@ -158,9 +164,19 @@ pub struct Programs {
     pub sweep: Program,
 }
 
+/// What programs are loaded for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Use {
+    /// To be attached.
+    Attach,
+    /// To be run on made-up packets: they read what the attached ones read, and write only to maps
+    /// of their own.
+    Rehearse,
+}
+
 /// Loads the programs over the maps that are pinned in `config.pin_dir`, and makes and pins those
 /// that are not. Sizes count for new maps only: a map that is there keeps its size.
-pub fn load(config: &Config) -> Result<(Maps, Programs)> {
+pub(crate) fn load(config: &Config, purpose: Use) -> Result<(Maps, Programs)> {
     let directory = config.pin_dir.join("maps");
     fs::create_dir_all(&directory)
         .doing(|| format!("make `{}` (is bpffs mounted at /sys/fs/bpf?)", directory.display()))?;
@@ -169,14 +185,17 @@ pub fn load(config: &Config) -> Result<(Maps, Programs)> {
     let mut open = SelvageSkelBuilder::default().open(&mut memory).doing(doing)?;
     if let Some(constants) = open.maps.rodata_data.as_deref_mut() {
         set_constants(constants, config);
+        constants.rehearsal = (purpose == Use::Rehearse).into();
     }
     for mut map in open.open_object_mut().maps_mut() {
         let name = map.name().to_string_lossy().into_owned();
-        if let Some(size) = config.sizes.of(&name) {
+        let own = purpose == Use::Rehearse && WRITTEN_BY_PACKETS.contains(&name.as_str());
+        let size = if own { Sizes::REHEARSAL.of(&name) } else { config.sizes.of(&name) };
+        if let Some(size) = size {
             map.set_max_entries(size).doing(|| format!("size map `{name}`"))?;
         }
         let Some(pin) = pin_of(&directory, &name) else { continue };
-        if pin.exists() {
+        if !own && pin.exists() {
             let layout = (map.key_size(), map.value_size());
             map.reuse_pinned_map(&pin).doing(|| format!("open `{}`", pin.display()))?;
             if (map.key_size(), map.value_size()) != layout {
@@ -185,10 +204,21 @@ pub fn load(config: &Config) -> Result<(Maps, Programs)> {
         }
     }
     let skeleton = open.load().doing(doing)?;
-    let maps = take_maps(skeleton.object(), &directory)?;
+    let pins = (purpose == Use::Attach).then_some(directory.as_path());
+    let maps = take_maps(skeleton.object(), pins)?;
     let programs = take_programs(skeleton.object())?;
     Ok((maps, programs))
 }
+
+/// Maps that a packet changes. A rehearsal has its own.
+const WRITTEN_BY_PACKETS: [&str; 6] = [
+    "connections",
+    "connection_counts",
+    "rule_counters",
+    "reason_counters",
+    "event_budgets",
+    "events",
+];
 
 fn set_constants(constants: &mut types::rodata, config: &Config) {
     constants.connections_per_endpoint = config.connections_per_endpoint;
@@ -203,12 +233,13 @@ fn pin_of(directory: &Path, name: &str) -> Option<PathBuf> {
     (!transient).then(|| directory.join(name))
 }
 
-fn take_maps(object: &libbpf_rs::Object, directory: &Path) -> Result<Maps> {
+/// Takes the maps of a loaded object, and pins those that are not in the directory of pins.
+fn take_maps(object: &libbpf_rs::Object, pins: Option<&Path>) -> Result<Maps> {
     let mut handles = BTreeMap::new();
     for map in object.maps() {
         let name = map.name().to_string_lossy().into_owned();
         let mut handle = MapHandle::try_from(&map).doing(|| format!("hold map `{name}`"))?;
-        if let Some(pin) = pin_of(directory, &name)
+        if let Some(pin) = pins.and_then(|directory| pin_of(directory, &name))
             && !pin.exists()
         {
             handle.pin(&pin).doing(|| format!("pin map `{name}` at `{}`", pin.display()))?;

@@ -35,6 +35,8 @@ pub struct Run {
     pub returned: u32,
     /// The packet as the program left it.
     pub packet: Vec<u8>,
+    /// Its mark and its priority then.
+    pub left: (u32, u32),
     /// Mean time of one run, in nanoseconds.
     pub nanoseconds: u32,
 }
@@ -47,25 +49,46 @@ impl Program {
     /// Runs it on `packet`, as if that had come in by device `ifindex` of this network namespace,
     /// `repeat` times on the same buffer.
     pub fn run_on_packet(&self, packet: &[u8], ifindex: u32, repeat: i32) -> Result<Run> {
+        let mut skb = Skb::default();
+        skb.set(std::mem::offset_of!(types::__sk_buff, ifindex), &[ifindex]);
+        self.run_with_skb(packet, skb, repeat)
+    }
+
+    /// Runs it on `packet` with a mark and control words, where a rehearsal looks for what an outer
+    /// header says.
+    pub(crate) fn run_from_tunnel(&self, packet: &[u8], mark: u32, words: [u32; 5]) -> Result<Run> {
+        let mut skb = Skb::default();
+        skb.set(std::mem::offset_of!(types::__sk_buff, mark), &[mark]);
+        skb.set(std::mem::offset_of!(types::__sk_buff, cb), &words);
+        self.run_with_skb(packet, skb, 1)
+    }
+
+    fn run_with_skb(&self, packet: &[u8], skb: Skb, repeat: i32) -> Result<Run> {
         let mut out = vec![0; packet.len() + 256];
-        // Bytes, since the kernel refuses a context in which even padding is not zero.
-        let mut skb = [0_u8; size_of::<types::__sk_buff>()];
-        let at = std::mem::offset_of!(types::__sk_buff, ifindex);
-        skb.iter_mut().skip(at).zip(ifindex.to_ne_bytes()).for_each(|(to, from)| *to = from);
+        let mut after = Skb::default();
         let mut options = libbpf_sys::bpf_test_run_opts {
             sz: size_of::<libbpf_sys::bpf_test_run_opts>() as libbpf_sys::size_t,
             data_in: packet.as_ptr().cast(),
             data_size_in: len(packet)?,
             data_out: out.as_mut_ptr().cast(),
             data_size_out: len(&out)?,
-            ctx_in: skb.as_ptr().cast(),
-            ctx_size_in: len(&skb)?,
+            ctx_in: skb.0.as_ptr().cast(),
+            ctx_size_in: len(&skb.0)?,
+            ctx_out: after.0.as_mut_ptr().cast(),
+            ctx_size_out: len(&after.0)?,
             repeat,
             ..Default::default()
         };
         self.test_run(&mut options)?;
         out.truncate(options.data_size_out as usize);
-        Ok(Run { returned: options.retval, packet: out, nanoseconds: options.duration })
+        let mark = after.get(std::mem::offset_of!(types::__sk_buff, mark));
+        let priority = after.get(std::mem::offset_of!(types::__sk_buff, priority));
+        Ok(Run {
+            returned: options.retval,
+            packet: out,
+            left: (mark, priority),
+            nanoseconds: options.duration,
+        })
     }
 
     /// Runs a `syscall` program once with `context`, which it may change.
@@ -84,6 +107,27 @@ impl Program {
         // the caller.
         let code = unsafe { libbpf_sys::bpf_prog_test_run_opts(self.fd.as_raw_fd(), options) };
         check(code).map(drop).doing(|| "run a BPF program".to_owned())
+    }
+}
+
+/// A packet's context. Bytes, since the kernel refuses one in which even padding is not zero.
+struct Skb([u8; size_of::<types::__sk_buff>()]);
+
+impl Default for Skb {
+    fn default() -> Skb {
+        Skb([0; size_of::<types::__sk_buff>()])
+    }
+}
+
+impl Skb {
+    fn set(&mut self, at: usize, words: &[u32]) {
+        let bytes = words.iter().flat_map(|word| word.to_ne_bytes());
+        self.0.iter_mut().skip(at).zip(bytes).for_each(|(to, from)| *to = from);
+    }
+
+    fn get(&self, at: usize) -> u32 {
+        let word = self.0.get(at..at + 4).and_then(|bytes| bytes.try_into().ok());
+        word.map_or(0, u32::from_ne_bytes)
     }
 }
 

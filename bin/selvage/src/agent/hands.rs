@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
 use selvage_agent::datapath::{Counters, Datapath, PlaneError};
+use selvage_agent::judge::{Case, Opinions};
 use selvage_agent::local::{AuditView, Code, Refusal, Response};
 use selvage_agent::{LinkPlan, Now, Output};
 use selvage_rules::Desired;
@@ -24,6 +25,8 @@ pub enum Job {
     Count(oneshot::Sender<Counters>),
     /// Is what the data plane has what it was asked for last?
     Audit(oneshot::Sender<Response>),
+    /// What do the data plane's judges say about a packet?
+    Judge(Box<Case>, oneshot::Sender<Result<Opinions, PlaneError>>),
     /// Forget connections that ended.
     Sweep,
     /// Which of the agent's links exist? Those that do not are told as gone.
@@ -72,6 +75,7 @@ impl Hands {
                     });
                     drop(reply.send(answer));
                 }
+                Job::Judge(case, reply) => drop(reply.send(self.plane.judge(&case))),
                 Job::Sweep => {
                     if let Err(error) = self.plane.sweep(monotonic()) {
                         tracing::warn!("cannot sweep connections: {error}");

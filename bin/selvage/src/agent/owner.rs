@@ -6,7 +6,8 @@ use std::sync::mpsc::Sender;
 use std::time::Duration;
 
 use selvage_agent::datapath::{Applied, Counters, Drop, PlaneError};
-use selvage_agent::local::{DropView, Refusal, Request, Response};
+use selvage_agent::judge::{Case, Opinions};
+use selvage_agent::local::{Code, DropView, Refusal, Request, Response};
 use selvage_agent::{Agent, Output, Ticket};
 use selvage_opflex::client::PeerId;
 use selvage_rules::EndpointId;
@@ -41,6 +42,7 @@ pub enum Event {
     Saved(Result<(), String>),
     Answer(Ticket, Box<Response>),
     Counted(oneshot::Sender<Response>, Counters),
+    Judged(oneshot::Sender<Response>, Box<Case>, Opinions),
     Dropped(Vec<Drop>, u64),
     Stop,
 }
@@ -133,6 +135,10 @@ impl Owner {
                 let status = self.agent.status(&counters, now);
                 let _ = reply.send(Response::Status(Box::new(status)));
             }
+            Event::Judged(reply, case, opinions) => {
+                let judged = self.agent.judged(&case, opinions);
+                let _ = reply.send(Response::Judged(Box::new(judged)));
+            }
             Event::Dropped(drops, lost) => {
                 let names = self.agent.names();
                 self.history.add(&drops, lost, &names);
@@ -165,9 +171,31 @@ impl Owner {
                 });
             }
             Request::Audit(_) => self.ask(Job::Audit(reply)),
+            Request::Judge(judge) => match self.agent.case_of(&judge) {
+                Ok(case) => self.judge(case, reply),
+                // Whoever asked may be gone by now.
+                Err(refusal) => drop(reply.send(Response::Error(refusal))),
+            },
             // The socket asks for these in its own way.
             Request::Drops(_) => {}
         }
+    }
+
+    fn judge(&self, case: Case, reply: oneshot::Sender<Response>) {
+        let case = Box::new(case);
+        let (ask, said) = oneshot::channel();
+        self.ask(Job::Judge(case.clone(), ask));
+        let events = self.events.clone();
+        tokio::spawn(async move {
+            match said.await {
+                Ok(Ok(opinions)) => drop(events.send(Event::Judged(reply, case, opinions))),
+                Ok(Err(error)) => {
+                    let refusal = Refusal::new(Code::DataPlane, error.to_string());
+                    drop(reply.send(Response::Error(refusal)));
+                }
+                Err(_) => {}
+            }
+        });
     }
 
     fn answer(&mut self, ticket: Ticket, response: Response) {

@@ -101,8 +101,9 @@ async fn converse(stream: UnixStream, number: u64, events: mpsc::UnboundedSender
                 }
             }
             Err(error) => {
-                let refusal = Refusal::new(Code::BadRequest, format!("no request: {error}"))
-                    .hint("one JSON object a line: attach, detach, list, drops, status or audit");
+                let refusal = Refusal::new(Code::BadRequest, format!("no request: {error}")).hint(
+                    "one JSON object a line: attach, detach, list, drops, status, audit or judge",
+                );
                 write(&mut writer, &Response::Error(refusal)).await
             }
         };

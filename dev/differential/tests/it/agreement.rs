@@ -1,4 +1,5 @@
-//! Oracle and table over generated fabrics: they must say the same about every flow.
+//! Oracle and table over generated fabrics: they must say the same about every flow. This needs no
+//! kernel; [`crate::judges`] puts more before all judges.
 
 use std::cell::Cell;
 
@@ -12,7 +13,7 @@ use selvage_policy::{Numbers, compile};
 use crate::regressions::is_open;
 
 /// Fabrics in a run; more by setting `SELVAGE_FABRICS`.
-const FABRICS: u32 = 48;
+const FABRICS: u32 = 12;
 
 #[test]
 fn oracle_and_table_agree_on_every_flow_of_generated_fabrics() {
@@ -45,5 +46,5 @@ fn oracle_and_table_agree_on_every_flow_of_generated_fabrics() {
     if let Err(error) = result {
         panic!("{error}");
     }
-    assert!(flows.get() >= 100_000, "only {} flows were judged", flows.get());
+    assert!(flows.get() >= 10_000, "only {} flows were judged", flows.get());
 }

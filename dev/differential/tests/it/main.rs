@@ -7,6 +7,9 @@
 )]
 
 mod agreement;
+mod faulty_planes;
+mod ground;
+mod judges;
 mod mutants;
 mod regressions;
 mod stories;

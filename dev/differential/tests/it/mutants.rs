@@ -8,39 +8,7 @@ use selvage_differential::sketch;
 use selvage_policy::{Numbers, compile};
 use selvage_rules::{Action, EtherMatch, PortRange, Rule, RuleSet, Table, TcpMatch};
 
-/// A fabric in which every rule is the only one to decide about some packet.
-const GROUND: &str = "
-    fvTenant uni/tn-t
-    fvCtx uni/tn-t/ctx-v
-    fvBD uni/tn-t/BD-b
-    fvRsCtx uni/tn-t/BD-b/rsctx tnFvCtxName=v
-    fvAp uni/tn-t/ap-p
-    fvAEPg uni/tn-t/ap-p/epg-web
-    fvRsBd uni/tn-t/ap-p/epg-web/rsbd tnFvBDName=b
-    fvRsCons uni/tn-t/ap-p/epg-web/rscons-c
-    fvAEPg uni/tn-t/ap-p/epg-app
-    fvRsBd uni/tn-t/ap-p/epg-app/rsbd tnFvBDName=b
-    fvRsProv uni/tn-t/ap-p/epg-app/rsprov-c
-    fvAEPg uni/tn-t/ap-p/epg-lone pcEnfPref=enforced
-    fvRsBd uni/tn-t/ap-p/epg-lone/rsbd tnFvBDName=b
-    vzBrCP uni/tn-t/brc-c
-    vzSubj uni/tn-t/brc-c/subj-both
-    vzRsSubjFiltAtt uni/tn-t/brc-c/subj-both/rssubjFiltAtt-some
-    vzRsSubjFiltAtt uni/tn-t/brc-c/subj-both/rssubjFiltAtt-never action=deny
-    vzSubj uni/tn-t/brc-c/subj-one
-    vzInTerm uni/tn-t/brc-c/subj-one/intmnl
-    vzRsFiltAtt uni/tn-t/brc-c/subj-one/intmnl/rsfiltAtt-up
-    vzFilter uni/tn-t/flt-some
-    vzEntry uni/tn-t/flt-some/e-web etherT=ip prot=tcp dFromPort=80 dToPort=443
-    vzEntry uni/tn-t/flt-some/e-last etherT=ip prot=tcp dFromPort=65535 dToPort=65535 stateful=yes
-    vzEntry uni/tn-t/flt-some/e-low etherT=ip prot=udp dFromPort=1 dToPort=1023
-    vzEntry uni/tn-t/flt-some/e-ask etherT=arp arpOpc=req
-    vzFilter uni/tn-t/flt-never
-    vzEntry uni/tn-t/flt-never/e-tls etherT=ipv6 prot=tcp dFromPort=443 dToPort=443
-    vzFilter uni/tn-t/flt-up
-    vzEntry uni/tn-t/flt-up/e-rst etherT=ipv4 prot=tcp dFromPort=1024 dToPort=1024 tcpRules=rst
-    vzEntry uni/tn-t/flt-up/e-ping etherT=ipv4 prot=icmp icmpv4T=echo
-";
+use crate::ground;
 
 /// What is done to one rule; `false` if it cannot be done to this one.
 type Fault = fn(&mut Rule, reverse: bool) -> bool;
@@ -91,10 +59,9 @@ fn shift(range: &mut PortRange, by: impl Fn(&mut PortRange)) -> bool {
 
 #[test]
 fn every_faulty_table_is_caught() {
-    let tree = sketch::tree(GROUND).unwrap();
+    let tree = sketch::tree(&ground::with(ground::EVERY_RULE_COUNTS)).unwrap();
     let table = compile(&tree, &mut Numbers::default()).table;
-    let groups: Vec<String> =
-        ["web", "app", "lone"].iter().map(|name| format!("uni/tn-t/ap-p/epg-{name}")).collect();
+    let groups = ["web", "app", "lone"].map(ground::group);
     let packets = atoms();
     // Stops at the first disagreement.
     let caught = |table: &Table| {

@@ -9,29 +9,14 @@ use selvage_differential::sketch;
 use selvage_model::Tree;
 use selvage_policy::{Numbers, compile};
 
-/// Two groups of one VRF, `web` consuming contract `c` from `app`, whose subject names filter `f`.
-const WEB_AND_APP: &str = "
-    fvTenant uni/tn-t
-    fvCtx uni/tn-t/ctx-v
-    fvBD uni/tn-t/BD-b
-    fvRsCtx uni/tn-t/BD-b/rsctx tnFvCtxName=v
-    fvAp uni/tn-t/ap-p
-    fvAEPg uni/tn-t/ap-p/epg-web
-    fvRsBd uni/tn-t/ap-p/epg-web/rsbd tnFvBDName=b
-    fvRsCons uni/tn-t/ap-p/epg-web/rscons-c
-    fvAEPg uni/tn-t/ap-p/epg-app
-    fvRsBd uni/tn-t/ap-p/epg-app/rsbd tnFvBDName=b
-    fvRsProv uni/tn-t/ap-p/epg-app/rsprov-c
-    vzBrCP uni/tn-t/brc-c
-    vzFilter uni/tn-t/flt-f
-";
+use crate::ground;
 
 /// An open disagreement.
 pub struct Open {
     /// What it shows.
     name: &'static str,
-    /// The smallest fabric that shows it: these lines and [`WEB_AND_APP`], of which a line with
-    /// the same DN is left out.
+    /// The smallest fabric that shows it: these lines and those of [`ground::WEB_AND_APP`], of
+    /// which a line with the same DN is left out.
     lines: &'static str,
     /// Whether a disagreement, found in this tree, is this one.
     is: fn(&Tree, &Disagreement) -> bool,
@@ -46,26 +31,9 @@ pub fn is_open(tree: &Tree, disagreement: &Disagreement) -> bool {
 }
 
 fn compared(lines: &str) -> (Tree, Comparison) {
-    let new: Vec<&str> = lines.lines().filter_map(|line| line.split_whitespace().nth(1)).collect();
-    let mut text = String::new();
-    for line in WEB_AND_APP.lines() {
-        match line.split_whitespace().nth(1) {
-            Some(dn) if new.contains(&dn) => {
-                let same = |l: &&str| l.split_whitespace().nth(1) == Some(dn);
-                text.push_str(lines.lines().find(same).unwrap_or_default());
-            }
-            _ => text.push_str(line),
-        }
-        text.push('\n');
-    }
-    let known = |line: &&str| {
-        let dn = line.split_whitespace().nth(1);
-        !WEB_AND_APP.lines().any(|old| old.split_whitespace().nth(1) == dn)
-    };
-    lines.lines().filter(known).for_each(|line| text.push_str(&format!("{line}\n")));
-    let tree = sketch::tree(&text).unwrap();
+    let tree = sketch::tree(&ground::with(lines)).unwrap();
     let table = compile(&tree, &mut Numbers::default()).table;
-    let groups = ["uni/tn-t/ap-p/epg-web".to_owned(), "uni/tn-t/ap-p/epg-app".to_owned()];
+    let groups = ["web", "app"].map(ground::group);
     let comparison = compare(&tree, &table, &groups, &atoms());
     (tree, comparison)
 }
