@@ -1,5 +1,6 @@
 //! A connection to one bridge.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -146,6 +147,17 @@ impl Connection {
             }
             done => done,
         }
+    }
+
+    /// How many packets each meter has held back, by its number.
+    pub fn held_back(&mut self) -> Result<BTreeMap<u32, u64>> {
+        let mut all = BTreeMap::new();
+        self.request(message::meters_request(), "reading its meters", |answer| {
+            let Message::Meters { meters, more } = answer else { return None };
+            all.extend(meters);
+            (!more).then_some(())
+        })?;
+        Ok(all)
     }
 
     /// Sends a packet out as if it had come in by `in_port`.

@@ -38,6 +38,7 @@ mod kind {
 /// Multipart types.
 mod part {
     pub(super) const FLOW: u16 = 1;
+    pub(super) const METER: u16 = 9;
     pub(super) const PORT_DESC: u16 = 13;
 }
 
@@ -91,6 +92,13 @@ pub enum Message {
     Ports {
         /// Some of them.
         ports: Vec<PortDesc>,
+        /// Whether there are more.
+        more: bool,
+    },
+    /// How many packets each meter held back, likewise.
+    Meters {
+        /// Some of them: number of the meter, packets.
+        meters: Vec<(u32, u64)>,
         /// Whether there are more.
         more: bool,
     },
@@ -250,6 +258,12 @@ pub(crate) fn ports_request() -> Writer {
     out
 }
 
+pub(crate) fn meters_request() -> Writer {
+    let mut out = message(kind::MULTIPART_REQUEST);
+    out.u16(part::METER).u16(0).zeros(4).u32(ALL).zeros(4);
+    out
+}
+
 pub(crate) fn packet_out(in_port: u32, actions: &[Action], packet: &[u8]) -> Writer {
     let mut out = message(kind::PACKET_OUT);
     out.u32(ALL).u32(in_port);
@@ -353,6 +367,7 @@ fn take_multipart(reader: &mut Reader<'_>) -> Result<Message> {
     Ok(match kind {
         part::FLOW => Message::Flows { flows: take_all(reader, take_flow)?, more },
         part::PORT_DESC => Message::Ports { ports: take_all(reader, take_port)?, more },
+        part::METER => Message::Meters { meters: take_all(reader, take_meter)?, more },
         _ => Message::Other(kind::MULTIPART_REPLY),
     })
 }
@@ -399,6 +414,20 @@ fn take_port(reader: &mut Reader<'_>) -> Result<PortDesc> {
     let name = String::from_utf8_lossy(name.get(..end).unwrap_or(name)).into_owned();
     body.skip(4)?;
     Ok(PortDesc { number, name, mac, up: body.u32()? & LINK_DOWN == 0 })
+}
+
+fn take_meter(reader: &mut Reader<'_>) -> Result<(u32, u64)> {
+    let number = reader.u32()?;
+    let length = usize::from(reader.u16()?);
+    let body = length.checked_sub(6).ok_or_else(|| reader.bad_length(length))?;
+    let mut body = reader.part(body, "a meter")?;
+    body.skip(34)?;
+    let mut held_back = 0u64;
+    while !body.is_empty() {
+        held_back = held_back.saturating_add(body.u64()?);
+        body.skip(8)?;
+    }
+    Ok((number, held_back))
 }
 
 /// Reads Nicira's packet-in, a list of properties (`enum nx_packet_in2_prop_type`).

@@ -9,6 +9,7 @@
 )]
 
 mod database;
+mod events;
 mod flows;
 mod restart;
 mod rig;
