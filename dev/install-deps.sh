@@ -15,6 +15,8 @@ curl:curl
 /usr/sbin/ovs-vswitchd:openvswitch-switch
 /usr/include/libelf.h:libelf-dev
 /usr/include/zlib.h:zlib1g-dev
+/usr/sbin/dockerd:docker.io
+/bin/busybox:busybox-static
 "
 
 missing=""

@@ -6,6 +6,7 @@
 mod agent;
 mod client;
 mod controller;
+mod docker;
 mod doctor;
 mod exit;
 mod lab;

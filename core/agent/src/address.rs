@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use selvage_rules::{BridgeDomain, EndpointId, Gateway, Mac};
+use selvage_rules::{BridgeDomain, EndpointId, Gateway, Mac, Prefix};
 
 use crate::local::{Address, Code, Refusal};
 
@@ -17,6 +17,8 @@ use crate::local::{Address, Code, Refusal};
 pub struct Wish<'a> {
     /// Addresses.
     pub ips: &'a [IpAddr],
+    /// Where the others are to come from; anywhere, when empty.
+    pub from: &'a [Prefix],
 }
 
 /// Chooses one address of each family that `bd` has a subnet of, unless addresses of that family
@@ -40,7 +42,8 @@ pub fn choose(
         chosen.push(check(*ip, bd, taken)?);
     }
     for v6 in [false, true] {
-        let subnets: Vec<Subnet> = subnets(bd).filter(|s| s.v6 == v6).collect();
+        let open = |s: &Subnet| wish.from.is_empty() || wish.from.iter().any(|p| s.is_in(*p));
+        let subnets: Vec<Subnet> = subnets(bd).filter(|s| s.v6 == v6 && open(s)).collect();
         if subnets.is_empty() || wish.ips.iter().any(|ip| ip.is_ipv6() == v6) {
             continue;
         }
@@ -132,6 +135,11 @@ fn subnets(bd: &BridgeDomain) -> impl Iterator<Item = Subnet> + '_ {
 }
 
 impl Subnet {
+    fn is_in(&self, prefix: Prefix) -> bool {
+        let own = Prefix::new(self.gateway.ip, self.gateway.prefix_len);
+        own.is_some_and(|own| prefix.covers(own))
+    }
+
     fn contains(&self, ip: IpAddr) -> bool {
         let (value, _) = to_number(ip);
         ip.is_ipv6() == self.v6 && value & !mask(self.host_bits) == self.network
@@ -269,6 +277,21 @@ mod tests {
     }
 
     #[test]
+    fn addresses_come_from_the_prefixes_that_were_named() {
+        let bd = bd(&["10.1.0.1/24", "10.2.0.1/24", "2001:db8:1::1/64"]);
+        let from = |prefixes: &[&str]| {
+            let from: Vec<Prefix> = prefixes.iter().map(|p| p.parse().unwrap()).collect();
+            let wish = Wish { ips: &[], from: &from };
+            let chosen = choose("h1", &id("a"), &wish, &bd, &BTreeSet::new()).unwrap();
+            chosen.iter().map(|a| a.ip.to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(from(&["0.0.0.0/0"]).len(), 1, "no IPv6 unless it is named");
+        assert_eq!(from(&["0.0.0.0/0", "::/0"]).len(), 2);
+        let second = from(&["10.2.0.0/24"]);
+        assert!(second.len() == 1 && second[0].starts_with("10.2.0."), "{second:?}");
+    }
+
+    #[test]
     fn a_full_subnet_gives_way_to_the_next() {
         let bd = bd(&["10.0.0.1/30", "10.0.1.1/30"]);
         let taken = BTreeSet::from(["10.0.0.2".parse().unwrap()]);
@@ -281,7 +304,7 @@ mod tests {
         let taken = BTreeSet::from(["10.0.0.9".parse().unwrap()]);
         let ask = |ip: &str| {
             let ips = [ip.parse().unwrap()];
-            choose("h1", &id("a"), &Wish { ips: &ips }, &bd, &taken)
+            choose("h1", &id("a"), &Wish { ips: &ips, from: &[] }, &bd, &taken)
         };
         let got = ask("10.0.0.5").unwrap();
         assert_eq!(got[0].ip.to_string(), "10.0.0.5");

@@ -31,6 +31,7 @@ impl Agent {
         for id in &ids {
             self.remove(id);
         }
+        self.answer_questions(now);
         self.report(now);
         while let Some(output) = self.fabric.poll_output() {
             self.output(output);
@@ -95,9 +96,10 @@ impl Agent {
     }
 
     /// Tells the client which groups are needed, and of which VRFs the other endpoints.
-    fn ask_for_policy(&mut self, now: Now) {
+    pub(crate) fn ask_for_policy(&mut self, now: Now) {
         let staying = || self.endpoints.values().filter(|e| !e.is_leaving());
-        let groups: BTreeSet<Arc<str>> = staying().map(|e| e.group.clone()).collect();
+        let asked = self.questions.iter().map(|question| question.group.clone());
+        let groups = staying().map(|e| e.group.clone()).chain(asked).collect();
         let vrfs = staying()
             .filter_map(|e| self.slice.group(&e.group))
             .filter_map(|(resolved, _)| self.slice.table.vrfs.get(&resolved.key.scope))
@@ -153,10 +155,13 @@ impl Agent {
         let connected = self.link_to_controller.connected;
         let Some(endpoint) = self.endpoints.get_mut(id) else { return };
         if endpoint.phase == Phase::Declaring && (endpoint.confirmed || !connected) {
-            endpoint.phase = Phase::Programming;
             if let Some(attaching) = &mut endpoint.attaching {
                 attaching.timings.declared_us = now.since(attaching.started);
             }
+            if endpoint.attaching.as_ref().is_some_and(|a| a.hold.is_some()) {
+                return self.hold(id, now);
+            }
+            endpoint.phase = Phase::Programming;
         }
     }
 
@@ -177,8 +182,9 @@ impl Agent {
             return Ok(None);
         }
         let taken = self.taken(endpoint, resolved);
-        let wish = Wish { ips: &endpoint.wish };
-        let addresses = address::choose(&self.config.host, &endpoint.id, &wish, bd, &taken)?;
+        let wish = Wish { ips: &endpoint.wish, from: &endpoint.from };
+        let addresses = address::choose(&self.config.host, &endpoint.id, &wish, bd, &taken)
+            .map_err(|refusal| self.name_holder(refusal, endpoint, resolved))?;
         let mac_attempt = self.free_mac(endpoint, resolved, bd)?;
         Ok(Some((mac_attempt, addresses)))
     }
@@ -189,6 +195,29 @@ impl Agent {
         let here = self.neighbours(endpoint, resolved).flat_map(|e| &e.addresses).map(|a| a.ip);
         let elsewhere = self.elsewhere.addresses(resolved.key.scope);
         here.chain(elsewhere).chain(endpoint.refused.iter().copied()).collect()
+    }
+
+    /// Who has the address that was asked for, in the words of the refusal.
+    fn name_holder(&self, refusal: Refusal, endpoint: &Endpoint, resolved: Resolved) -> Refusal {
+        if refusal.code != Code::AddressTaken {
+            return refusal;
+        }
+        let here = self.neighbours(endpoint, resolved).flat_map(|other| {
+            let holder = format!("{}/{}", self.config.host, other.id.0);
+            other.addresses.iter().map(move |address| (address.ip, holder.clone()))
+        });
+        let places = self.elsewhere.locations.get(&resolved.key.scope);
+        let elsewhere = places
+            .into_iter()
+            .flatten()
+            .flat_map(|(id, location)| location.ips.iter().map(move |ip| (*ip, id.0.to_string())));
+        match here.chain(elsewhere).find(|(ip, _)| endpoint.wish.contains(ip)) {
+            Some((ip, holder)) => Refusal {
+                message: format!("address `{ip}` belongs to endpoint `{holder}`"),
+                ..refusal
+            },
+            None => refusal,
+        }
     }
 
     /// The other endpoints of this host in the same VRF.
@@ -249,7 +278,8 @@ impl Agent {
     /// Tells the registry what it does not know yet.
     fn declare(&mut self, id: &EndpointId, now: Now) {
         let Some(endpoint) = self.endpoints.get_mut(id) else { return };
-        if !(endpoint.phase == Phase::Declaring || endpoint.is_programmed()) {
+        let chosen = matches!(endpoint.phase, Phase::Declaring | Phase::Reserved);
+        if !(chosen || endpoint.is_programmed()) {
             return;
         }
         // A conflict is settled by the registry alone: it is asked again when the address is free.
@@ -274,6 +304,7 @@ impl Agent {
         let Some(endpoint) = self.endpoints.get_mut(id).filter(|e| !e.is_leaving()) else { return };
         endpoint.phase = Phase::Leaving;
         endpoint.declared = None;
+        endpoint.held_until = None;
         if let Some(attaching) = endpoint.attaching.take() {
             let answer_by = now + CLEAN_UP;
             endpoint.failing = Some(Failing { ticket: attaching.ticket, refusal, answer_by });
@@ -305,11 +336,11 @@ impl Agent {
         self.output(Output::RemoveLink(id.clone(), port));
     }
 
-    pub(crate) fn not_ready(&self, endpoint: &Endpoint) -> Refusal {
+    pub(crate) fn not_ready(&self, group: &str) -> Refusal {
         let why = self.link_to_controller.error.as_deref().unwrap_or("no session yet");
         let message = format!(
             "group `{}` is not known on this host, and the controller {} cannot be asked: {why}",
-            words::epg(&endpoint.group),
+            words::epg(group),
             self.config.controllers.join(", ")
         );
         Refusal::new(Code::NotReady, message)
@@ -352,7 +383,7 @@ fn names_a_wish(endpoint: &Endpoint, message: &str) -> bool {
     })
 }
 
-fn no_such_epg(dn: &str) -> Refusal {
+pub(crate) fn no_such_epg(dn: &str) -> Refusal {
     let message = format!("no EPG `{}` with a bridge domain and a VRF", words::epg(dn));
     Refusal::new(Code::NoSuchEpg, message).hint("`selvage get fvAEPg` lists the EPGs there are")
 }

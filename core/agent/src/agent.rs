@@ -12,6 +12,7 @@ use std::time::Duration;
 use selvage_opflex::client::PeerId;
 use selvage_rules::{Desired, Encapsulation, EndpointId, Revision};
 
+use crate::ahead::Question;
 use crate::datapath::{Applied, PlaneError, Port};
 use crate::drops::Names;
 use crate::endpoint::{Attaching, Endpoint, Failing, Link, Phase};
@@ -29,7 +30,7 @@ pub const MTU: u32 = 1450;
 pub const ATTACH_DEADLINE: Duration = Duration::from_secs(10);
 
 /// How long an attach waits for a controller that is away, if it needs it.
-const AWAY_PATIENCE: Duration = Duration::from_secs(3);
+pub(crate) const AWAY_PATIENCE: Duration = Duration::from_secs(3);
 
 /// How long to wait before asking the data plane again for what it refused.
 pub(crate) const RETRY: Duration = Duration::from_secs(5);
@@ -75,6 +76,9 @@ pub struct LinkPlan {
     pub host_ifname: String,
     /// Greatest packet, in bytes.
     pub mtu: u32,
+    /// The endpoint's end stays in the agent's own namespace: somebody else moves it, brings it up
+    /// and gives it its MAC and addresses.
+    pub handover: bool,
 }
 
 /// Something to be done. Outputs are to be carried out in order, but for those about different
@@ -134,6 +138,8 @@ pub struct Agent {
     /// The commit that the controller was told to be in force, in this session.
     pub(crate) reported: Option<Revision>,
     pub(crate) link_to_controller: ControllerState,
+    /// Questions that wait for what a group is.
+    pub(crate) questions: Vec<Question>,
     outputs: VecDeque<Output>,
 }
 
@@ -188,6 +194,7 @@ impl Agent {
             unkept: None,
             reported: None,
             link_to_controller: ControllerState { connected: false, since: now, error: None },
+            questions: Vec::new(),
             outputs: VecDeque::new(),
         };
         agent.settle(now);
@@ -215,7 +222,8 @@ impl Agent {
         let failing = failing.map(|f| (f.answer_by, "a failed attach is to be answered"));
         let retry = self.plane.refused.as_ref().map(|(_, _, at)| (*at, "ask the data plane again"));
         let fabric = self.fabric.next_deadline();
-        attaches.chain(failing).chain(retry).chain(fabric).min()
+        let ahead = self.ahead_deadline();
+        attaches.chain(failing).chain(retry).chain(fabric).chain(ahead).min()
     }
 
     /// Time has passed.
@@ -230,7 +238,7 @@ impl Agent {
                 && patience_ends(attaching)
                 && !self.slice.groups.contains_key(&endpoint.group)
             {
-                late.push((endpoint.id.clone(), self.not_ready(endpoint)));
+                late.push((endpoint.id.clone(), self.not_ready(&endpoint.group)));
             } else if now >= attaching.deadline {
                 late.push((endpoint.id.clone(), self.too_late(endpoint, now)));
             }
@@ -238,6 +246,7 @@ impl Agent {
         for (id, refusal) in late {
             self.fail(&id, refusal, now);
         }
+        self.tick_ahead(now);
         let due = self
             .endpoints
             .values_mut()
@@ -251,25 +260,27 @@ impl Agent {
 
     /// A program on the host asks for an endpoint. The answer comes as [`Output::Answer`].
     pub fn attach(&mut self, ticket: Ticket, request: Attach, now: Now) {
-        match self.admit(&request) {
-            Err(refusal) => self.answer(ticket, Response::Error(refusal)),
-            Ok(group) => {
-                let wait = request.timeout_ms.map_or(ATTACH_DEADLINE, Duration::from_millis);
-                let attaching = Attaching {
-                    ticket,
-                    started: now,
-                    deadline: now + wait,
-                    timings: Timings::default(),
-                };
-                let endpoint = Endpoint::asked(&self.config.host, request, group, attaching);
-                self.output(Output::MakeLink(plan(&endpoint)));
-                self.endpoints.insert(endpoint.id.clone(), endpoint);
+        let attaching = attaching(ticket, request.timeout_ms, now);
+        match self.reserved(&request) {
+            Some(Ok(reserved)) => {
+                reserved.take_link(request, attaching);
+                let plan = plan(reserved);
+                self.output(Output::MakeLink(plan));
             }
+            Some(Err(refusal)) => self.answer(ticket, Response::Error(refusal)),
+            None => match self.admit(&request) {
+                Err(refusal) => self.answer(ticket, Response::Error(refusal)),
+                Ok(group) => {
+                    let endpoint = Endpoint::asked(&self.config.host, request, group, attaching);
+                    self.output(Output::MakeLink(plan(&endpoint)));
+                    self.endpoints.insert(endpoint.id.clone(), endpoint);
+                }
+            },
         }
         self.settle(now);
     }
 
-    fn admit(&self, request: &Attach) -> Result<Arc<str>, Refusal> {
+    pub(crate) fn admit(&self, request: &Attach) -> Result<Arc<str>, Refusal> {
         let group = group_dn(&request.epg)?;
         check_id(&request.id)?;
         check_ifname(&request.ifname)?;
@@ -309,6 +320,7 @@ impl Agent {
 
     /// Whoever made this request is gone: an endpoint that is not ready yet is not wanted any more.
     pub fn abandoned(&mut self, ticket: Ticket, now: Now) {
+        self.questions.retain(|question| question.ticket != ticket);
         let waiting = self
             .endpoints
             .values()
@@ -427,7 +439,8 @@ impl Agent {
 
     /// Whether an endpoint is on its way in or out.
     pub fn is_busy(&self) -> bool {
-        let moving = self.endpoints.values().any(|e| e.phase != Phase::Settled);
+        let rest = |phase| matches!(phase, Phase::Settled | Phase::Reserved);
+        let moving = self.endpoints.values().any(|e| !rest(e.phase));
         moving || self.plane.asked.is_some()
     }
 
@@ -482,6 +495,12 @@ impl Agent {
 /// So many moves are never worth a record of everything.
 const FEW: usize = 256;
 
+pub(crate) fn attaching(ticket: Ticket, timeout_ms: Option<u64>, now: Now) -> Attaching {
+    let wait = timeout_ms.map_or(ATTACH_DEADLINE, Duration::from_millis);
+    let timings = Timings::default();
+    Attaching { ticket, started: now, deadline: now + wait, timings, hold: None }
+}
+
 pub(crate) fn plan(endpoint: &Endpoint) -> LinkPlan {
     LinkPlan {
         id: endpoint.id.clone(),
@@ -489,6 +508,7 @@ pub(crate) fn plan(endpoint: &Endpoint) -> LinkPlan {
         ifname: endpoint.ifname.clone(),
         host_ifname: endpoint.host_ifname.clone(),
         mtu: MTU,
+        handover: endpoint.handover,
     }
 }
 
@@ -503,7 +523,7 @@ fn check_id(id: &EndpointId) -> Result<(), Refusal> {
 }
 
 /// The kernel's own limits for names of links.
-fn check_ifname(name: &str) -> Result<(), Refusal> {
+pub(crate) fn check_ifname(name: &str) -> Result<(), Refusal> {
     let bad = |c: char| c == '/' || c == ':' || c.is_whitespace() || c.is_control();
     if name.is_empty() || name.len() > 15 || name == "." || name == ".." || name.contains(bad) {
         let message = format!("`{name}` cannot name a link");

@@ -4,7 +4,11 @@
 //!             group complete,        registry           its Desired       its link is
 //!             address chosen         took it            is in force       up
 //! Resolving ----------------> Declaring ----> Programming ------> Raising -----> Settled
-//!     |                           |  (no controller: straight on)     |             |
+//!     |                         ^ |  (no controller: straight on)     |             |
+//!     |                attached | | only reserved                     |             |
+//!     |                         | v                                   |             |
+//!     |                       Reserved (too long: back)               |             |
+//!     |                           |                                   |             |
 //!     +---------------------------+-----------------+-----------------+-------------+
 //!                                 | failed, too late, detached, link vanished
 //!                                 v
@@ -19,8 +23,9 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
-use selvage_rules::{Endpoint as Identity, EndpointId, Mac};
+use selvage_rules::{Endpoint as Identity, EndpointId, Mac, Prefix};
 
 use selvage_opflex::ext;
 
@@ -37,6 +42,8 @@ pub(crate) enum Phase {
     Resolving,
     /// Waits for the registry.
     Declaring,
+    /// Has its addresses, and waits for an attach to give it a link.
+    Reserved,
     /// Waits for its link and for the data plane.
     Programming,
     /// Waits for its link to come up with its addresses.
@@ -67,6 +74,8 @@ pub(crate) struct Attaching {
     pub started: Now,
     pub deadline: Now,
     pub timings: Timings,
+    /// It is only to have its addresses, and for so long without a link.
+    pub hold: Option<Duration>,
 }
 
 /// A request that could not be fulfilled, and is answered when nothing is left of it.
@@ -91,8 +100,12 @@ pub(crate) struct Endpoint {
     /// The MAC was asked for, so no other will do.
     pub mac_fixed: bool,
     pub mac_attempt: u32,
+    /// Whoever asked takes the endpoint's end of the link to its namespace.
+    pub handover: bool,
     /// Addresses it asked for.
     pub wish: Vec<IpAddr>,
+    /// Where its other addresses are to come from.
+    pub from: Vec<Prefix>,
     /// Addresses it has; empty until they are chosen.
     pub addresses: Vec<Address>,
     /// Addresses the registry refused it.
@@ -107,6 +120,8 @@ pub(crate) struct Endpoint {
     pub confirmed: bool,
     /// The registry refused it when it was settled already.
     pub conflict: Option<Refusal>,
+    /// Until when it is kept without a link.
+    pub held_until: Option<Now>,
     pub attaching: Option<Attaching>,
     pub failing: Option<Failing>,
     /// Requests that wait for it to be gone.
@@ -127,15 +142,18 @@ impl Endpoint {
             mac,
             mac_fixed: request.mac.is_some(),
             mac_attempt: 0,
+            handover: request.handover,
             wish: request.ip,
+            from: request.from,
             addresses: Vec::new(),
             refused: BTreeSet::new(),
             refusals: 0,
             phase: Phase::Resolving,
-            link: Link::Making,
+            link: if attaching.hold.is_some() { Link::Gone } else { Link::Making },
             declared: None,
             confirmed: false,
             conflict: None,
+            held_until: None,
             attaching: Some(attaching),
             failing: None,
             detaching: Vec::new(),
@@ -154,7 +172,9 @@ impl Endpoint {
             mac: record.mac,
             mac_fixed: true,
             mac_attempt: 0,
+            handover: false,
             wish: record.wish,
+            from: Vec::new(),
             addresses: record.addresses,
             refused: BTreeSet::new(),
             refusals: 0,
@@ -163,11 +183,23 @@ impl Endpoint {
             declared: None,
             confirmed: false,
             conflict: None,
+            held_until: None,
             attaching: None,
             failing: None,
             detaching: Vec::new(),
             timings: None,
         }
+    }
+
+    /// The attach that a reserved one waited for. What was declared stays declared.
+    pub fn take_link(&mut self, request: Attach, attaching: Attaching) {
+        self.netns = request.netns;
+        self.ifname = request.ifname;
+        self.handover = request.handover;
+        self.phase = Phase::Declaring;
+        self.link = Link::Making;
+        self.held_until = None;
+        self.attaching = Some(attaching);
     }
 
     /// What is kept of it across restarts.

@@ -8,7 +8,9 @@
 pub mod address;
 mod advance;
 mod agent;
+mod ahead;
 pub mod datapath;
+pub mod docker;
 pub mod drops;
 mod endpoint;
 mod fabric;

@@ -12,12 +12,16 @@
 //! < {"error":{"code":"no-such-endpoint","message":"...","hint":"..."}}
 //! ```
 
+mod ahead;
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use selvage_rules::{ClassId, EndpointId, Mac, Packet, Reason, Revision, RuleId, ScopeId};
+use selvage_rules::{ClassId, EndpointId, Mac, Packet, Prefix, Reason, Revision, RuleId, ScopeId};
 use serde::{Deserialize, Serialize};
+
+pub use ahead::{GroupQuestion, GroupView, Reserve, SubnetView};
 
 use crate::datapath::{Count, Direction, Drift, Usage};
 use crate::judge::Opinion;
@@ -31,8 +35,12 @@ pub const MAX_LINE: usize = 1 << 20;
 pub enum Request {
     /// Make an endpoint of a network namespace. Answered when its policy is in force.
     Attach(Attach),
-    /// Remove an endpoint and its link.
+    /// Remove an endpoint and its link, or give back its addresses.
     Detach(Detach),
+    /// Make addresses an endpoint's own, ahead of its attach. Answered when the registry took them.
+    Reserve(Reserve),
+    /// What is this group?
+    Group(GroupQuestion),
     /// The endpoints of this host.
     List(Nothing),
     /// The packets dropped lately.
@@ -53,6 +61,10 @@ pub enum Response {
     Attached(Box<EndpointView>),
     /// To `detach`: it is gone.
     Detached(Detach),
+    /// To `reserve`: the endpoint has its addresses, and no link.
+    Reserved(Box<EndpointView>),
+    /// To `group`.
+    Group(Box<GroupView>),
     /// To `list`.
     Endpoints(Vec<EndpointView>),
     /// To `status`.
@@ -113,6 +125,14 @@ pub struct Attach {
     /// MAC asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mac: Option<Mac>,
+    /// Prefixes to choose addresses from: only a family that has one here gets an address. When
+    /// empty, all subnets of the bridge domain.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub from: Vec<Prefix>,
+    /// Leave the endpoint's end of the link in the agent's own namespace, as `ifname`, down and bare:
+    /// whoever asks moves it to `netns`, and gives it the MAC and the addresses of the answer.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub handover: bool,
     /// How long to try, in milliseconds, before giving up and cleaning up; 10 s when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout_ms: Option<u64>,
@@ -199,6 +219,8 @@ pub struct Said {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Stage {
+    /// Its addresses are its own; it has no link yet.
+    Reserved,
     /// Its link is being made, or its policy is on the way.
     Resolving,
     /// Its policy is here and being programmed.

@@ -100,6 +100,7 @@ impl Agent {
     fn stage(&self, endpoint: &Endpoint) -> (Stage, Option<Refusal>) {
         match endpoint.phase {
             Phase::Resolving | Phase::Declaring => return (Stage::Resolving, None),
+            Phase::Reserved => return (Stage::Reserved, endpoint.conflict.clone()),
             Phase::Programming | Phase::Raising => return (Stage::Programming, None),
             Phase::Leaving | Phase::Removing => return (Stage::Leaving, None),
             Phase::Settled => {}

@@ -9,8 +9,10 @@
 //! * [`ovs`] starts a private Open vSwitch.
 //! * [`server`] answers with its name; `selvage-probe serve` is the same as a program.
 //! * [`probe`] tries many connections and pings at once, and says how each ended.
+//! * [`docker`] starts an engine of its own in a host's namespace.
 //! * [`transfer`] runs while daemons are killed, and says what was lost.
 
+pub mod docker;
 mod echo;
 mod eventually;
 pub mod ovs;

@@ -96,7 +96,7 @@ impl StateDir {
 
     /// Forgets everything.
     pub fn clear(&self) -> Result<(), String> {
-        for name in [ENDPOINTS, POLICY, MOVES, "lock"] {
+        for name in [ENDPOINTS, POLICY, MOVES, crate::docker::FILE, "lock"] {
             self.remove(name)?;
         }
         // It may hold what is not ours; then it stays.
@@ -135,26 +135,25 @@ impl StateDir {
         Ok(Some(value))
     }
 
-    /// Replaces a file as a whole: after a crash either the old or the new one is there.
     fn write(&self, name: &str, value: &impl Serialize) -> Result<(), String> {
-        let path = self.path.join(name);
-        let beside = self.path.join(format!("{name}.new"));
-        let written = || -> io::Result<()> {
-            let bytes = serde_json::to_vec(value)?;
-            let mut file = OpenOptions::new()
-                .create(true)
-                .truncate(true)
-                .write(true)
-                .mode(0o600)
-                .open(&beside)?;
-            file.write_all(&bytes)?;
-            file.sync_all()?;
-            fs::rename(&beside, &path)?;
-            // The rename itself is durable only with the directory.
-            File::open(&self.path)?.sync_all()
-        };
-        written().map_err(|error| format!("cannot write `{}`: {error}", path.display()))
+        replace(&self.path.join(name), value)
     }
+}
+
+/// Replaces a file as a whole: after a crash either the old or the new one is there.
+pub fn replace(path: &Path, value: &impl Serialize) -> Result<(), String> {
+    let beside = path.with_extension("json.new");
+    let written = || -> io::Result<()> {
+        let bytes = serde_json::to_vec(value)?;
+        let mut file =
+            OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&beside)?;
+        file.write_all(&bytes)?;
+        file.sync_all()?;
+        fs::rename(&beside, path)?;
+        // The rename itself is durable only with the directory.
+        File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
+    };
+    written().map_err(|error| format!("cannot write `{}`: {error}", path.display()))
 }
 
 /// Makes a directory that only root can look into, with what is above it.

@@ -36,15 +36,18 @@ impl Links {
         Ok(ours.map(|link| Port { ifindex: link.index, name: link.name }).collect())
     }
 
-    /// Makes a pair, both ends down, the far one in its namespace.
+    /// Makes a pair, both ends down, the far one in its namespace unless somebody else takes it there.
     pub fn make(&mut self, plan: &LinkPlan) -> Result<Port, Refusal> {
-        let there = open_namespace(&plan.netns)?;
+        let there = match plan.handover {
+            true => None,
+            false => Some(open_namespace(&plan.netns)?),
+        };
         let veth = Veth {
             name: &plan.host_ifname,
             mac: None,
             peer: &plan.ifname,
             peer_mac: None,
-            peer_namespace: Some(&there),
+            peer_namespace: there.as_ref(),
             mtu: plan.mtu,
             group: self.group,
         };
@@ -56,13 +59,18 @@ impl Links {
         Ok(Port { ifindex, name: plan.host_ifname.clone() })
     }
 
-    /// Gives the far end its MAC, addresses and routes, and brings both ends up.
+    /// Gives the far end its MAC, addresses and routes, and brings both ends up; or the near end only,
+    /// where somebody else does the rest.
     pub fn raise(
         &mut self,
         plan: &LinkPlan,
         mac: Mac,
         addresses: &[Address],
     ) -> Result<(), Refusal> {
+        if plan.handover {
+            let up = self.netlink.set_up(&plan.host_ifname);
+            return up.map_err(|error| Refusal::new(Code::Link, error.to_string()));
+        }
         let there = open_namespace(&plan.netns)?;
         let mut up = || -> Result<(), Error> {
             let mut far = Netlink::open_in(&there)?;

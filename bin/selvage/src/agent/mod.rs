@@ -20,6 +20,10 @@ use std::path::PathBuf;
 
 use crate::exit::Failure;
 
+pub use files::replace;
+pub use owner::Event;
+pub use socket::listen;
+
 /// Arguments of this verb.
 #[derive(clap::Args, Debug, Clone)]
 pub struct Args {
@@ -41,6 +45,15 @@ pub struct Args {
     /// Where endpoints and the last policy are kept
     #[arg(long, value_name = "DIR", default_value = "/var/lib/selvage/agent")]
     state_dir: PathBuf,
+    /// Serve Docker's network and IPAM plugin, at PATH or where Docker looks for it
+    #[arg(
+        long,
+        value_name = "PATH",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = crate::docker::SOCKET
+    )]
+    docker_socket: Option<PathBuf>,
     /// What enforces
     #[arg(long, value_name = "PLANE", value_enum, default_value = "ebpf")]
     dataplane: Dataplane,

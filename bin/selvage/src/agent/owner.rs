@@ -157,6 +157,14 @@ impl Owner {
                 self.waiting.insert(ticket, reply);
                 self.agent.detach(ticket, &detach.id, now());
             }
+            Request::Reserve(reserve) => {
+                self.waiting.insert(ticket, reply);
+                self.agent.reserve(ticket, reserve, now());
+            }
+            Request::Group(question) => {
+                self.waiting.insert(ticket, reply);
+                self.agent.ask_group(ticket, &question, now());
+            }
             Request::List(_) => {
                 let _ = reply.send(Response::Endpoints(self.agent.list()));
             }

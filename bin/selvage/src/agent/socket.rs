@@ -30,23 +30,7 @@ impl Socket {
     pub fn bind(run_dir: &Path) -> Result<Socket, Failure> {
         super::files::make_private(run_dir)?;
         let path = run_dir.join("agent.sock");
-        if std::os::unix::net::UnixStream::connect(&path).is_ok() {
-            let message = format!("an agent listens on `{}` already", path.display());
-            return Err(Failure::new(Kind::Failed, message).hint(
-                "stop it first, or give this one its own --name, --state-dir and --run-dir",
-            ));
-        }
-        let failed = |error: io::Error| {
-            Failure::new(Kind::Failed, format!("cannot listen on `{}`: {error}", path.display()))
-        };
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
-            _ => {}
-        }
-        let listener = UnixListener::bind(&path).map_err(failed)?;
-        // Whoever may attach endpoints may put workloads into any group.
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).map_err(failed)?;
-        Ok(Socket { listener, path })
+        Ok(Socket { listener: listen(&path)?, path })
     }
 
     /// Serves until the agent ends.
@@ -65,6 +49,26 @@ impl Socket {
             }
         }
     }
+}
+
+/// Listens on `path`, in place of a socket that nobody listens on. For root only.
+pub fn listen(path: &Path) -> Result<UnixListener, Failure> {
+    if std::os::unix::net::UnixStream::connect(path).is_ok() {
+        let message = format!("an agent listens on `{}` already", path.display());
+        return Err(Failure::new(Kind::Failed, message)
+            .hint("stop it first, or give this one its own --name, --state-dir and --run-dir"));
+    }
+    let failed = |error: io::Error| {
+        Failure::new(Kind::Failed, format!("cannot listen on `{}`: {error}", path.display()))
+    };
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+        _ => {}
+    }
+    let listener = UnixListener::bind(path).map_err(failed)?;
+    // Whoever may attach endpoints may put workloads into any group.
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).map_err(failed)?;
+    Ok(listener)
 }
 
 impl Drop for Socket {

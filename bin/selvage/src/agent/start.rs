@@ -14,6 +14,7 @@ use super::links::{self, Links};
 use super::owner::{Event, Owner};
 use super::socket::Socket;
 use super::{Args, drops, plane};
+use crate::docker::Plugin;
 use crate::exit::{Failure, Kind};
 
 /// Runs the agent until SIGTERM or SIGINT. What it enforces stays in force.
@@ -58,6 +59,8 @@ pub fn serve(args: Args) -> Result<(), Failure> {
         .map_err(|error| Failure::new(Kind::Failed, format!("cannot start: {error}")))?;
     runtime.block_on(async {
         let socket = Socket::bind(&args.run_dir)?;
+        let plugin = args.docker_socket.as_ref();
+        let plugin = plugin.map(|path| Plugin::open(path, &args.state_dir)).transpose()?;
         let (events, queue) = unbounded_channel();
         let hands = Hands { plane, links, state, desired: None, events: events.clone() };
         let (jobs, thread) = hands.start().map_err(failed("start a thread"))?;
@@ -66,11 +69,19 @@ pub fn serve(args: Args) -> Result<(), Failure> {
         let told = events.clone();
         spawn("links", move || links::watch(watcher, &told))?;
         tokio::spawn(stop_on_signal(events.clone())?);
+        let asked = events.clone();
+        let docker = async move {
+            match plugin {
+                Some(plugin) => plugin.serve(asked).await,
+                None => std::future::pending().await,
+            }
+        };
         let owner = Owner::new(agent, jobs, events.clone());
         tracing::info!("the agent is up: {}", args.run_dir.join("agent.sock").display());
         tokio::select! {
             () = owner.run(queue) => {}
             () = socket.serve(events) => {}
+            () = docker => {}
         }
         // The hands end once nobody can ask them; then the state directory is free again.
         tokio::task::spawn_blocking(move || drop(thread.join())).await.ok();

@@ -155,6 +155,8 @@ fn attach(
         ifname: "eth0".to_owned(),
         ip: args.ip.clone(),
         mac: args.mac,
+        from: Vec::new(),
+        handover: false,
         timeout_ms: None,
     });
     let socket = socket.to_owned();

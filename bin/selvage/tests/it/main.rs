@@ -9,6 +9,7 @@
 )]
 
 mod agent;
+mod docker;
 mod packaging;
 mod rest;
 mod run;

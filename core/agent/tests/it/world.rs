@@ -284,6 +284,8 @@ pub fn request(id: &str, epg: &str) -> Attach {
         ifname: "eth0".into(),
         ip: Vec::new(),
         mac: None,
+        from: Vec::new(),
+        handover: false,
         timeout_ms: None,
     }
 }

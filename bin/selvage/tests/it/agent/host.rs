@@ -126,7 +126,7 @@ impl Host {
         self.dir.path().join("agent.sock")
     }
 
-    fn log(&self) -> String {
+    pub fn log(&self) -> String {
         fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
     }
 
@@ -141,7 +141,14 @@ impl Host {
             .arg(self.dir.path())
             .arg("--state-dir")
             .arg(self.state_dir());
+        let socket = self.plugins().join("selvage.sock");
+        command.arg(format!("--docker-socket={}", socket.display()));
         command
+    }
+
+    /// Where its agent serves Docker's plugin.
+    pub fn plugins(&self) -> PathBuf {
+        self.dir.path().join("plugins")
     }
 
     /// Starts the agent and waits until it answers.
@@ -213,6 +220,8 @@ impl Host {
             ifname: "eth0".into(),
             ip: Vec::new(),
             mac: None,
+            from: Vec::new(),
+            handover: false,
             timeout_ms: Some(30_000),
         });
         match self.ask(&request) {

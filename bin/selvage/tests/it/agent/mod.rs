@@ -1,8 +1,8 @@
 //! The agent with its real data plane: what it attaches can speak, and what it leaves stays. Needs
 //! root and the kernel features of an agent; fails by name where they are missing.
 
-mod controller;
-mod host;
+pub mod controller;
+pub mod host;
 
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read, Write};
@@ -28,7 +28,7 @@ const WEB: ClassId = ClassId(16386);
 const DB: ClassId = ClassId(16387);
 
 /// web reaches db on tcp/5432, udp/7000 and by ping, there and back; nothing else passes.
-fn shop() -> Table {
+pub fn shop() -> Table {
     let mut table = Table::default();
     table.vrfs.insert(SCOPE, Vrf { name: "uni/tn-shop/ctx-main".into() });
     for (class, bd, name, gateways) in [
