@@ -10,6 +10,7 @@
 
 mod agent;
 mod docker;
+mod live;
 mod packaging;
 mod rest;
 mod run;

@@ -13,18 +13,21 @@ const MOST_EXCEPTIONS: usize = 3;
 /// What is in `cubes`, which are disjoint: each word a part of it, together all of it.
 pub fn describe_all(cubes: &[Cube]) -> Vec<String> {
     let direct = parts(cubes);
-    for whole in [Match::EVERYTHING, Match { ether: EtherMatch::Ip, ..Match::EVERYTHING }] {
-        let all = Cube::matching(&whole);
+    let wholes = [Match::EVERYTHING, Match { ether: EtherMatch::Ip, ..Match::EVERYTHING }];
+    let nearly = wholes.iter().filter_map(|whole| {
+        let all = Cube::matching(whole);
         let missing = without(&all, cubes);
-        if !without(cubes, &all).is_empty() || missing.is_empty() {
-            continue;
+        let fits = without(cubes, &all).is_empty() && !missing.is_empty();
+        fits.then(|| (describe(whole), parts(&compact(missing))))
+    });
+    match nearly.min_by_key(|(_, exceptions)| exceptions.len()) {
+        Some((whole, exceptions))
+            if exceptions.len() < direct.len() && exceptions.len() <= MOST_EXCEPTIONS =>
+        {
+            vec![format!("{whole} but {}", exceptions.join(" and "))]
         }
-        let exceptions = parts(&compact(missing));
-        if exceptions.len() < direct.len() && exceptions.len() <= MOST_EXCEPTIONS {
-            return vec![format!("{} but {}", describe(&whole), exceptions.join(" and "))];
-        }
+        _ => direct,
     }
-    direct
 }
 
 /// Names the largest wholes that are all in it, then what is left cube by cube.
@@ -44,8 +47,44 @@ fn parts(cubes: &[Cube]) -> Vec<String> {
         words.push("frames neither IP nor ARP".to_owned());
         left = without(&left, &frames);
     }
-    words.extend(compact(left).iter().map(cube));
+    words.extend(by_ports(compact(left)).iter().map(|(one, ports)| cube(one, ports)));
     words
+}
+
+/// Cubes that differ in their destination ports only, as one, with all those ports.
+fn by_ports(cubes: Vec<Cube>) -> Vec<(Cube, Vec<Span>)> {
+    let mut sets: Vec<(Cube, Vec<Span>)> = Vec::new();
+    for cube in cubes {
+        let has_ports = matches!(cube.layout, Layout::Tcp | Layout::Ports);
+        let same = |set: &&mut (Cube, Vec<Span>)| has_ports && Cube { y: cube.y, ..set.0 } == cube;
+        match sets.iter_mut().find(same) {
+            Some((_, ports)) => ports.push(cube.y),
+            None => sets.push((cube, vec![cube.y])),
+        }
+    }
+    sets
+}
+
+/// Destination ports, or those that are not among them where that is shorter.
+fn ports(spans: &[Span]) -> String {
+    let list = |spans: &[Span]| spans.iter().copied().map(span).collect::<Vec<_>>().join(",");
+    if spans == [Span::ANY] {
+        return String::new();
+    }
+    let mut missing = Vec::new();
+    let mut next = Some(0);
+    for have in spans {
+        if let Some(first) = next.filter(|first| *first < have.first) {
+            missing.push(Span { first, last: have.first - 1 });
+        }
+        next = have.last.checked_add(1);
+    }
+    missing.extend(next.map(|first| Span { first, last: u16::MAX }));
+    if missing.len() < spans.len() {
+        format!(" but to port {}", list(&missing))
+    } else {
+        format!("/{}", list(spans))
+    }
 }
 
 /// What may be named as a whole: everything, a family, a protocol with its fragments.
@@ -80,7 +119,7 @@ fn without(all: &[Cube], taken: &[Cube]) -> Vec<Cube> {
     left
 }
 
-fn cube(cube: &Cube) -> String {
+fn cube(cube: &Cube, to: &[Span]) -> String {
     let mut words = match cube.layout {
         Layout::Arp => return arp(cube.x),
         Layout::Frame => return ethertypes(cube.x),
@@ -96,12 +135,13 @@ fn cube(cube: &Cube) -> String {
     };
     match cube.layout {
         Layout::Tcp | Layout::Ports => {
-            if cube.y != Span::ANY {
-                words += &format!("/{}", span(cube.y));
-            }
-            if cube.x != Span::ANY {
-                words += &format!(" from port {}", span(cube.x));
-            }
+            let to = ports(to);
+            let from = match cube.x {
+                Span::ANY => String::new(),
+                from => format!(" from port {}", span(from)),
+            };
+            words +=
+                &if to.starts_with('/') { format!("{to}{from}") } else { format!("{from}{to}") };
         }
         Layout::Icmp => {
             let whole = Span { first: 0, last: u8::MAX.into() };
@@ -252,8 +292,11 @@ mod tests {
     fn what_is_nearly_whole_is_said_by_its_exceptions() {
         let ip = Match { ether: EtherMatch::Ip, ..Match::EVERYTHING };
         check(&[Match::EVERYTHING], &[tcp(22)], &["everything but tcp/22"]);
-        check(&[ip], &[tcp(22), tcp(80)], &["all IP but tcp/22 and tcp/80"]);
+        check(&[ip], &[tcp(22), tcp(80)], &["all IP but tcp/22,80"]);
         let all_tcp = Match { dport: PortRange::ANY, ..tcp(1) };
-        check(&[all_tcp], &[tcp(22)], &["tcp/0-21", "tcp/23-65535", "tcp later fragments"]);
+        check(&[all_tcp], &[tcp(22)], &["tcp but to port 22", "tcp later fragments"]);
+        let from = |sport| Match { sport: PortRange::one(sport), dport: PortRange::ANY, ..tcp(1) };
+        check(&[from(80)], &[tcp(8080)], &["tcp from port 80 but to port 8080"]);
+        check(&[tcp(80), tcp(443)], &[], &["tcp/80,443"]);
     }
 }

@@ -16,7 +16,7 @@ use crate::rig::{Rig, Wanted, eventually};
 const LONG: Duration = Duration::from_secs(8);
 const SHORT: Duration = Duration::from_millis(300);
 
-fn app_and_db(app: usize, db: usize) -> Vec<Wanted> {
+pub fn app_and_db(app: usize, db: usize) -> Vec<Wanted> {
     let make = |name, host, bd, class, v4: [u8; 4], v6: &str| {
         let ips = vec![IpAddr::from(v4), ip(v6)];
         Wanted { name, host, bd, class, ips }

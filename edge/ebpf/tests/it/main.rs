@@ -16,4 +16,5 @@ mod lifecycle;
 mod matrix;
 mod measure;
 mod policy;
+mod revoke;
 mod rig;
