@@ -89,6 +89,16 @@ impl Ovs {
         wait_for(&control)
     }
 
+    /// Makes the switch daemon hang (SIGSTOP) until it is killed or resumed.
+    pub fn hang_switch(&self) -> Result<()> {
+        self.signal(Signal::SIGSTOP)
+    }
+
+    /// Ends the hanging of the switch daemon.
+    pub fn resume_switch(&self) -> Result<()> {
+        self.signal(Signal::SIGCONT)
+    }
+
     /// Kills the database server (SIGKILL).
     pub fn kill_database(&mut self) -> Result<()> {
         end(&mut self.database, Signal::SIGKILL)
@@ -123,6 +133,11 @@ impl Ovs {
         let log = fs::read_to_string(self.folder.join("ovs-vswitchd.log")).unwrap_or_default();
         let lines: Vec<&str> = log.lines().collect();
         lines.get(lines.len().saturating_sub(60)..).unwrap_or_default().join("\n")
+    }
+
+    fn signal(&self, signal: Signal) -> Result<()> {
+        let switch = self.switch.as_ref().context("the switch daemon is not running")?;
+        Ok(kill(Pid::from_raw(i32::try_from(switch.id())?), signal)?)
     }
 
     fn daemon(&self, program: &str, arguments: &[&str], control: &Path) -> Result<Child> {

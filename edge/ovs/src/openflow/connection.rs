@@ -92,9 +92,13 @@ impl Connection {
         let first = opening.wrapping_add(1);
         let question = |timeout| Question { timeout, action: &action, since: Some(opening) };
         let done = self.add(bundle, changes, &action).and_then(|()| {
-            self.ask(message::barrier_request(), question(timeout), |answer| {
-                matches!(answer, Message::Barrier).then_some(())
-            })?;
+            // What refuses a change leaves the bundle open, and the rest of it could be committed;
+            // of one change there is no rest.
+            if changes.len() > 1 {
+                self.ask(message::barrier_request(), question(timeout), |answer| {
+                    matches!(answer, Message::Barrier).then_some(())
+                })?;
+            }
             self.ask(message::bundle(bundle, Bundle::Commit), question(timeout), |answer| {
                 matches!(answer, Message::BundleDone).then_some(())
             })
@@ -337,7 +341,7 @@ impl Connection {
             std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut => {
                 OpenFlowError::Timeout { action: action(), after: self.timeout }
             }
-            _ => closed(error.to_string()),
+            _ => closed(self.inbox.why(&error.to_string())),
         })
     }
 
@@ -353,7 +357,7 @@ impl Connection {
                 OpenFlowError::Timeout { action: action(), after: timeout }
             }
             RecvTimeoutError::Disconnected => {
-                OpenFlowError::Closed { action: action(), cause: self.inbox.why() }
+                OpenFlowError::Closed { action: action(), cause: self.inbox.why("it was closed") }
             }
         })
     }

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::refusal::Refusal;
-use super::wire::Malformed;
 
 /// A bridge could not be spoken to, or refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -17,8 +16,8 @@ pub enum OpenFlowError {
         /// What the system said.
         cause: String,
     },
-    /// The connection ended: the switch daemon has ended, or the bridge is gone. Flows are lost with
-    /// the daemon: connect again, and look.
+    /// The connection ended: the switch daemon has ended, or the bridge is gone, or what it sent is no
+    /// OpenFlow. Flows are lost with the daemon: connect again, and look.
     #[error("the connection to the bridge ended while {action}: {cause}")]
     Closed {
         /// What was being done.
@@ -41,12 +40,6 @@ pub enum OpenFlowError {
     Version {
         /// Its version.
         theirs: u8,
-    },
-    /// It sent what is no OpenFlow.
-    #[error("the bridge sent a malformed message: {cause}")]
-    Malformed {
-        /// What is wrong.
-        cause: Malformed,
     },
     /// It refused.
     #[error("the bridge refused {what}: {refusal}")]

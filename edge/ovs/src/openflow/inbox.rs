@@ -59,9 +59,9 @@ impl Inbox {
         self.shared.open.load(Ordering::Acquire)
     }
 
-    /// Why it ended.
-    pub(super) fn why(&self) -> String {
-        self.shared.why.get().cloned().unwrap_or_else(|| "it was closed".to_owned())
+    /// Why it ended, as far as whoever reads has found out; otherwise `else_why`.
+    pub(super) fn why(&self, else_why: &str) -> String {
+        self.shared.why.get().cloned().unwrap_or_else(|| else_why.to_owned())
     }
 
     /// The packets; there is one who takes them.
@@ -154,7 +154,11 @@ impl Reader {
 fn read_frame(stream: &mut impl Read) -> io::Result<Vec<u8>> {
     let mut header = [0; HEADER];
     stream.read_exact(&mut header)?;
-    let [_, _, high, low, ..] = header;
+    let [version, _, high, low, ..] = header;
+    // 1.0 to 1.5. A stranger's text would read as a long message otherwise, and be waited for.
+    if !(1..=6).contains(&version) {
+        return Err(io::Error::other(format!("malformed message: no OpenFlow version {version}")));
+    }
     let length = usize::from(u16::from_be_bytes([high, low]));
     if length < HEADER {
         return Err(io::Error::other(format!("malformed message: it says it has {length} bytes")));

@@ -11,5 +11,7 @@
 mod database;
 mod events;
 mod flows;
+mod hostile;
+mod measure;
 mod restart;
 mod rig;

@@ -28,19 +28,19 @@ fn killed_in_the_middle_of_a_bundle_leaves_nothing_half_done() {
     let mut rig = Rig::new();
     let mut bridge = rig.bridge();
     bridge.apply(&add(&many(10))).unwrap();
-    let pause = Duration::from_secs(30);
+    // It takes in no more than the socket holds, which is a part of this bundle.
+    rig.ovs.hang_switch().unwrap();
     let changes = add(&many(60_000));
-    let mut bridge = {
-        drop(bridge);
-        Connection::open(&rig.socket(), pause).unwrap()
-    };
+    let (begun, begins) = std::sync::mpsc::channel();
     let worker = thread::spawn(move || {
+        begun.send(()).unwrap();
         let done = bridge.apply(&changes);
         (done, bridge)
     });
-    // Into the middle: the switch has begun to take in the bundle when it answers late.
-    let started = Instant::now();
-    while started.elapsed() < Duration::from_millis(60) {
+    begins.recv().unwrap();
+    let unfinished = Instant::now() + Duration::from_millis(100);
+    while Instant::now() < unfinished {
+        assert!(!worker.is_finished());
         thread::yield_now();
     }
     rig.ovs.kill_switch().unwrap();
@@ -61,6 +61,28 @@ fn killed_in_the_middle_of_a_bundle_leaves_nothing_half_done() {
     assert_eq!(flows(&mut bridge), []);
     bridge.apply(&add(&many(10))).unwrap();
     assert_eq!(flows(&mut bridge).len(), 10);
+}
+
+#[test]
+fn a_hanging_switch_is_waited_for_no_longer_than_said() {
+    let rig = Rig::new();
+    let patience = Duration::from_millis(200);
+    let mut bridge = Connection::open(&rig.socket(), patience).unwrap();
+    bridge.apply(&add(&many(1))).unwrap();
+    rig.ovs.hang_switch().unwrap();
+    let started = Instant::now();
+    let error = bridge.apply(&add(&many(2))).unwrap_err();
+    assert!(matches!(error, OpenFlowError::Timeout { .. }), "{error}");
+    let error = bridge.echo().unwrap_err();
+    assert!(matches!(error, OpenFlowError::Timeout { .. }), "{error}");
+    assert!(started.elapsed() < Duration::from_secs(5));
+    // What comes late confuses nobody.
+    rig.ovs.resume_switch().unwrap();
+    selvage_testkit::eventually(TIMEOUT, "it answers again", || {
+        bridge.echo().map_err(|error| error.to_string())
+    });
+    bridge.apply(&add(&many(3))).unwrap();
+    assert_eq!(flows(&mut bridge).len(), 3);
 }
 
 /// The bridge is there some time after the daemon is.

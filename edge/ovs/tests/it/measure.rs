@@ -1,0 +1,73 @@
+//! What a bundle costs. Not judged, only printed: `cargo nextest run --release -p selvage-ovs
+//! --run-ignored only measure --no-capture`.
+
+use std::time::{Duration, Instant};
+
+use selvage_ovs::openflow::{Action, Change, Connection, Field, Flow, FlowFilter, Match};
+
+use crate::rig::{Rig, add};
+
+const FLOWS: u32 = 30_000;
+
+/// As rules look: a set's number, a protocol, a port.
+fn rules(count: u32) -> Vec<Flow> {
+    (0..count)
+        .map(|number| Flow {
+            table: 20,
+            priority: 100,
+            cookie: 0x5e1a_0100_0000_0000 | u64::from(number),
+            matches: Match::any()
+                .with(Field::EthType, 0x0800u16)
+                .with(Field::IpProto, 6u8)
+                .with(Field::Reg8, number / 16)
+                .with(Field::TcpDst, number % 16 + 1),
+            actions: vec![Action::set(Field::Reg6, 1u32), Action::Goto(21)],
+            ..Flow::default()
+        })
+        .collect()
+}
+
+fn timed(what: &str, bridge: &mut Connection, changes: &[Change]) {
+    let start = Instant::now();
+    bridge.apply(changes).unwrap();
+    let took = start.elapsed();
+    let rate = changes.len() as f64 / took.as_secs_f64();
+    println!("{what}: {} changes in {took:.1?}, {rate:.0}/s", changes.len());
+}
+
+#[test]
+#[ignore = "a measurement"]
+fn bundles_of_thirty_thousand_flows() {
+    let rig = Rig::new();
+    let mut bridge = Connection::open(&rig.socket(), Duration::from_secs(30)).unwrap();
+    let flows = rules(FLOWS);
+    for round in 0..3 {
+        println!("round {round}");
+        timed("all, fresh", &mut bridge, &add(&flows));
+        timed("the same again", &mut bridge, &add(&flows));
+        let one = Change::SetActions(Flow { actions: vec![], ..flows[0].clone() });
+        timed("one", &mut bridge, &[one]);
+        let half: Vec<Change> = flows
+            .iter()
+            .step_by(2)
+            .map(|flow| Change::Remove {
+                table: flow.table,
+                priority: flow.priority,
+                matches: flow.matches.clone(),
+            })
+            .collect();
+        timed("every other removed", &mut bridge, &half);
+        let start = Instant::now();
+        let read = bridge.flows(&FlowFilter::default()).unwrap().len();
+        println!("{read} flows read in {:.1?}", start.elapsed());
+        timed("all removed", &mut bridge, &[Change::RemoveAll(FlowFilter::default())]);
+    }
+    let lines: Vec<String> = flows.iter().map(ToString::to_string).collect();
+    let file = rig.ovs.folder().join("flows");
+    std::fs::write(&file, lines.join("\n")).unwrap();
+    let socket = format!("unix:{}", rig.socket().display());
+    let arguments = ["-O", "OpenFlow14", "--bundle", "add-flows", &socket, &file.to_string_lossy()];
+    let start = Instant::now();
+    rig.ovs.tool("ovs-ofctl", &arguments).unwrap();
+    println!("ovs-ofctl --bundle, from text: {:.1?}", start.elapsed());
+}
