@@ -28,7 +28,7 @@ const FRESH: Duration = Duration::from_secs(1);
 /// How long the switch may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Tells us of a packet that is dropped for `reason`. Needs the meters, see [`set_meters`].
+/// Tells us of a packet that is dropped for `reason`, or passes for it where a rule wants that told. Needs the meters, see [`set_meters`].
 pub fn tell(reason: Reason) -> Action {
     Action::Controller(Controller {
         max_len: 256,
@@ -41,7 +41,7 @@ pub fn tell(reason: Reason) -> Action {
 /// that name them.
 pub fn set_meters(bridge: &mut Connection) -> Result<(), OpenFlowError> {
     let there = bridge.held_back()?;
-    for reason in Reason::ALL.iter().filter(|reason| !reason.is_allow()) {
+    for reason in Reason::ALL {
         let meter = meter_of(*reason);
         if !there.contains_key(&meter) {
             bridge.set_meter(meter, RATE, RATE)?;

@@ -1,5 +1,11 @@
 //! The Open vSwitch data plane.
 //!
+//! ```text
+//! Desired --lower--> flows --difference--> one bundle --datapath--> bridge
+//!                        \--eval--> verdicts (to compare)
+//! ```
+//!
+//! * [`tables`] is the pipeline as one list, [`lower`] fills it and [`eval`] reads it: all pure,
 //! * [`openflow`] is the codec (bytes in, messages out) and a connection to one bridge,
 //! * [`ovsdb`] makes and finds the bridge and its ports,
 //! * [`unixctl`] asks the switch daemon what neither protocol can tell, [`trace`] what would become
@@ -8,11 +14,22 @@
 //!
 //! Nothing here runs a program: the switch is spoken to over its own sockets.
 
+mod config;
+mod datapath;
+mod difference;
+pub mod eval;
 pub mod events;
+mod failure;
 pub mod headers;
 mod jsonrpc;
+pub mod lower;
 pub mod openflow;
 pub mod ovsdb;
 pub mod tables;
 pub mod trace;
+mod underlay;
 pub mod unixctl;
+
+pub use config::Config;
+pub use datapath::Ovs;
+pub use difference::{Flows, difference};

@@ -2,15 +2,19 @@
 //! is the whole of it; [`crate::lower`] fills the tables.
 //!
 //! ```text
-//! endpoint --> Port --+--> ArpSource --> Arp                     answered at once
-//!                     +--> Source --+--> Nd --> NdReply          answered at once
-//!                                   +--> Destination --> Route --+--> Gateway   answered at once
-//! tunnel ----> Port --> Tunnel --> Recipient --+                 |
-//!                                              +--> Track <-- Ttl <--+
-//!     Track --> State --+--> Reply --(not an answer)--+--> Forward --> Rules
-//!                       +-----------------------------+                  |
-//!     Rules --> Commit --> Permit --> Deliver --> Output                 v
-//!                                                       Drop <-- from everywhere
+//! endpoint --> Port --+--> ArpSource --> Arp                          answered at once
+//!                     +--> Source --+--> NdSource --> Nd --> NdReply  answered at once
+//!                                   +--> Destination --> Route --> Gateway  answered at once
+//!                                             |            |
+//!                                             |           Ttl
+//! tunnel ----> Port --> Tunnel --> Recipient  |            |
+//!                                      |      |            |
+//!                                      +----> Track <------+
+//!
+//!     Track --> State --+--> Reply --(no answer to anything)--+--> Forward --> Rules
+//!                       +-------------------------------------+                  |
+//!     Rules, Reply --> Commit --> Permit --> Deliver --> Output                  v
+//!                                                              Drop <-- from everywhere
 //! ```
 
 use selvage_rules::{Reason, RuleId};
@@ -29,6 +33,8 @@ pub enum Stage {
     Arp,
     /// Whether an IP packet's source address is the endpoint's.
     Source,
+    /// Whose addresses neighbour discovery comes from.
+    NdSource,
     /// Answers neighbour solicitations; the type becomes that of the answer.
     Nd,
     /// Fills in the answer, which is an advertisement by now.
@@ -84,6 +90,7 @@ impl Stage {
         Stage::ArpSource,
         Stage::Arp,
         Stage::Source,
+        Stage::NdSource,
         Stage::Nd,
         Stage::NdReply,
         Stage::Destination,
@@ -112,6 +119,40 @@ impl Stage {
     /// Its number.
     pub const fn table(self) -> u8 {
         self as u8
+    }
+
+    /// Its name, as users read it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Stage::Port => "port",
+            Stage::ArpSource => "arp-source",
+            Stage::Arp => "arp",
+            Stage::Source => "source",
+            Stage::NdSource => "nd-source",
+            Stage::Nd => "nd",
+            Stage::NdReply => "nd-reply",
+            Stage::Destination => "destination",
+            Stage::Route => "route",
+            Stage::Gateway => "gateway",
+            Stage::Ttl => "ttl",
+            Stage::Tunnel => "tunnel",
+            Stage::Recipient => "recipient",
+            Stage::Track => "track",
+            Stage::State => "state",
+            Stage::PairExact => "pair-exact",
+            Stage::PairSource => "pair-source",
+            Stage::PairDestination => "pair-destination",
+            Stage::PairAny => "pair-any",
+            Stage::Reply => "reply",
+            Stage::Forward => "forward",
+            Stage::Rules => "rules",
+            Stage::Commit => "commit",
+            Stage::Permit => "permit",
+            Stage::Deliver => "deliver",
+            Stage::Output => "output",
+            Stage::Drop => "drop",
+            Stage::Mark => "mark",
+        }
     }
 
     /// The stage with this number.

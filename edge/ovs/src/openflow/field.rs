@@ -224,6 +224,10 @@ fields! {
     NdSll "nd_sll" "NXM_NX_ND_SLL" 48 Mac [0x8000:32, 0x0001:24];
     /// Target link-layer address option.
     NdTll "nd_tll" "NXM_NX_ND_TLL" 48 Mac [0x8000:33, 0x0001:25];
+    /// The reserved word of a neighbour solicitation; the flags of an advertisement.
+    NdReserved "nd_reserved" "ERICOXM_OF_ICMPV6_ND_RESERVED" 32 Hex [0x1000:1];
+    /// Type of the first option of neighbour discovery.
+    NdOptionsType "nd_options_type" "ERICOXM_OF_ICMPV6_ND_OPTIONS_TYPE" 8 Decimal [0x1000:2];
     /// TCP source port.
     TcpSrc "tcp_src" "NXM_OF_TCP_SRC" 16 Decimal [0x8000:13, 0x0000:9];
     /// TCP destination port.

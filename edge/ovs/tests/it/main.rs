@@ -10,8 +10,12 @@
 
 mod database;
 mod events;
+mod fabric;
 mod flows;
 mod hostile;
+mod lifecycle;
+mod matrix;
 mod measure;
+mod policy;
 mod restart;
 mod rig;
