@@ -128,39 +128,52 @@ impl Case {
     }
 
     /// What a plane has to say where the rules say `by_rules`.
-    ///
-    /// Some packets never come before the rules: address resolution is the fabric's own affair at
-    /// the sender's port, and only IP is carried. And a plane tells a later fragment, which shows
-    /// no port to be permitted by, from other packets that no contract covers.
     pub fn as_a_plane_says(&self, by_rules: Opinion) -> Opinion {
-        const BEFORE_ALL: [Reason; 4] =
-            [Reason::Quarantine, Reason::SpoofedMac, Reason::UnknownTunnel, Reason::UnknownNetwork];
-        if BEFORE_ALL.contains(&by_rules.reason) {
-            return by_rules;
-        }
-        let alone = |reason| Opinion { reason, rule: None };
-        let resolves = self.is_bridged() && by_rules.reason != Reason::UnknownDestination;
-        if self.packet.ether == EtherType::ARP && matches!(self.from.at, At::Port(_)) {
-            let asks = self.packet.arp_op == 1;
-            let lost = asks && !resolves;
-            return alone(if lost { Reason::UnknownDestination } else { Reason::Fabric });
-        }
-        if !self.packet.ether.is_ip() {
-            return alone(Reason::UnsupportedEthertype);
-        }
-        if is_neighbour_discovery(&self.packet) && matches!(self.from.at, At::Port(_)) {
-            return alone(match self.packet.icmp_type {
-                ROUTER_SOLICITATION => Reason::Multicast,
-                SOLICITATION if !resolves => Reason::UnknownDestination,
-                SOLICITATION | ADVERTISEMENT => Reason::Fabric,
-                _ => Reason::SpoofedArp,
-            });
-        }
-        if self.packet.later_fragment && by_rules.reason == Reason::NoContract {
-            return alone(Reason::Fragment);
-        }
-        by_rules
+        let at_port = matches!(self.from.at, At::Port(_));
+        as_a_plane_says(&self.packet, at_port, self.is_bridged(), by_rules)
     }
+}
+
+/// What a plane has to say about `packet` where the rules say `by_rules`. `at_port`: it meets the
+/// packet at the sender's port, and not out of the tunnel; `bridged`: both ends are in one bridge
+/// domain.
+///
+/// Some packets never come before the rules: address resolution is the fabric's own affair at
+/// the sender's port, and only IP is carried. And a plane tells a later fragment, which shows
+/// no port to be permitted by, from other packets that no contract covers.
+pub fn as_a_plane_says(
+    packet: &Packet,
+    at_port: bool,
+    bridged: bool,
+    by_rules: Opinion,
+) -> Opinion {
+    const BEFORE_ALL: [Reason; 4] =
+        [Reason::Quarantine, Reason::SpoofedMac, Reason::UnknownTunnel, Reason::UnknownNetwork];
+    if BEFORE_ALL.contains(&by_rules.reason) {
+        return by_rules;
+    }
+    let alone = |reason| Opinion { reason, rule: None };
+    let resolves = bridged && by_rules.reason != Reason::UnknownDestination;
+    if packet.ether == EtherType::ARP && at_port {
+        let asks = packet.arp_op == 1;
+        let lost = asks && !resolves;
+        return alone(if lost { Reason::UnknownDestination } else { Reason::Fabric });
+    }
+    if !packet.ether.is_ip() {
+        return alone(Reason::UnsupportedEthertype);
+    }
+    if is_neighbour_discovery(packet) && at_port {
+        return alone(match packet.icmp_type {
+            ROUTER_SOLICITATION => Reason::Multicast,
+            SOLICITATION if !resolves => Reason::UnknownDestination,
+            SOLICITATION | ADVERTISEMENT => Reason::Fabric,
+            _ => Reason::SpoofedArp,
+        });
+    }
+    if packet.later_fragment && by_rules.reason == Reason::NoContract {
+        return alone(Reason::Fragment);
+    }
+    by_rules
 }
 
 /// RFC 4861, 4: router solicitation; router advertisement is the next.

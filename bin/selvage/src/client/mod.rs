@@ -7,6 +7,7 @@ mod apply;
 mod drops;
 mod files;
 mod get;
+mod judges;
 pub mod output;
 mod picture;
 mod plan;

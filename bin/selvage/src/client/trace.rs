@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::judges;
 use super::output::{self, Format};
 use super::rest::Target;
 use crate::exit::Failure;
@@ -14,7 +15,12 @@ Flows are `tcp/443`, `udp/53`, `icmp`, `icmp6`, or a protocol number.
 
 Examples:
   selvage trace shop/store/web shop/store/db tcp/5432
-  selvage trace 10.1.1.17 10.1.2.8 tcp/5432 -o json")]
+  selvage trace 10.1.1.17 10.1.2.8 tcp/5432 -o json
+  selvage trace web-7 db-2 tcp/5432 --judges
+
+With --judges, each judge speaks for itself: the oracle, the rule table, and on every host involved
+whose agent runs on this machine what is installed and the data plane itself, which is shown a packet
+that nobody sent. No counter, connection or drop comes of it. Exit code 1 when they differ.")]
 pub struct Args {
     #[command(flatten)]
     target: Target,
@@ -24,6 +30,9 @@ pub struct Args {
     to: String,
     /// What it is
     flow: String,
+    /// Ask every judge, and fail if they differ
+    #[arg(long)]
+    judges: bool,
     /// What standard output carries
     #[arg(short, long, value_enum, default_value_t)]
     output: Format,
@@ -31,21 +40,39 @@ pub struct Args {
 
 /// Asks the controller, and prints its answer.
 pub fn run(args: &Args) -> Result<(), Failure> {
-    let question = json!({"from": args.from, "to": args.to, "flow": args.flow});
-    let answer = args.target.login()?.post("/selvage/v1/trace", &question)?;
-    if args.output == Format::Json {
-        return output::json(&answer);
+    let question = json!({
+        "from": args.from, "to": args.to, "flow": args.flow, "judges": args.judges
+    });
+    let mut answer = args.target.login()?.post("/selvage/v1/trace", &question)?;
+    let hearing = args.judges.then(|| judges::hear(&answer, &args.target.run_dir)).transpose()?;
+    match (args.output, &hearing) {
+        (Format::Json, None) => output::json(&answer)?,
+        (Format::Json, Some(hearing)) => {
+            if let Some(answer) = answer.as_object_mut() {
+                answer.insert("judges".to_owned(), json!(hearing));
+            }
+            output::json(&answer)?;
+        }
+        (Format::Text, None) => show(&answer)?,
+        (Format::Text, Some(hearing)) => {
+            output::line(text(&answer, "/text"))?;
+            hearing.show()?;
+        }
     }
-    output::line(text(&answer, "/text"))?;
+    hearing.map_or(Ok(()), |hearing| hearing.verdict())
+}
+
+fn show(answer: &Value) -> Result<(), Failure> {
+    output::line(text(answer, "/text"))?;
     for (end, title) in [("/from", "from"), ("/to", "to")] {
-        let part = |name: &str| text(&answer, &format!("{end}/{name}")).to_owned();
+        let part = |name: &str| text(answer, &format!("{end}/{name}")).to_owned();
         output::line(&format!("  {title:5} {}", part("group")))?;
         output::line(&format!("        in {} of {}", part("bridge_domain"), part("vrf")))?;
     }
     for (leg, title) in [("/forward", "there"), ("/back", "back")] {
-        output::line(&format!("  {title:5} {}", text(&answer, &format!("{leg}/text"))))?;
+        output::line(&format!("  {title:5} {}", text(answer, &format!("{leg}/text"))))?;
         for object in ["provider", "consumer", "contract", "subject", "filter", "entry"] {
-            let dn = text(&answer, &format!("{leg}/chain/{object}"));
+            let dn = text(answer, &format!("{leg}/chain/{object}"));
             if !dn.is_empty() {
                 output::line(&format!("        {object:8} {dn}"))?;
             }

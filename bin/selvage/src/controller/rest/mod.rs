@@ -1,6 +1,7 @@
 //! The REST API: HTTP/1.1 over TLS, the APIC's paths, and a few of our own under `/selvage/v1`.
 
 mod body;
+mod judges;
 mod lenient;
 mod login;
 mod objects;

@@ -8,8 +8,8 @@ use selvage_rules::{EtherType, Revision};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::Api;
 use super::reply::{Refusal, Reply, json_reply};
+use super::{Api, judges};
 use crate::controller::desk::Ask;
 
 /// The longest wait for hosts.
@@ -33,6 +33,10 @@ struct Question {
     /// `ipv4` or `ipv6`.
     #[serde(default)]
     family: Option<Family>,
+    /// Say as well what the oracle and the rule table say, and which endpoints the hosts' judges are
+    /// to be asked about.
+    #[serde(default)]
+    judges: bool,
 }
 
 #[derive(Deserialize)]
@@ -72,9 +76,13 @@ impl Api {
             Family::Ipv6 => EtherType::IPV6,
         });
         let trace = trace::trace(&view.compiled, &from, &to, flow, family.or(implied));
+        let judges = question.judges.then(|| judges::about(&view.tree, &from, &to, &trace));
         let mut body = serde_json::to_value(trace).map_err(internal)?;
         if let Some(map) = body.as_object_mut() {
             map.insert("revision".to_owned(), json!(view.revision.0));
+            if let Some(judges) = judges {
+                map.insert("judges".to_owned(), serde_json::to_value(judges).map_err(internal)?);
+            }
         }
         Ok(json_reply(&body))
     }

@@ -3,6 +3,7 @@
 
 pub mod controller;
 pub mod host;
+mod judges;
 
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read, Write};
