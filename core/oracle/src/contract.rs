@@ -4,7 +4,7 @@ use selvage_model::{Dn, Mo, Tree};
 use selvage_rules::Packet;
 
 use crate::entry;
-use crate::place::{Place, application_profile, named, tenant};
+use crate::place::{application_profile, named, tenant};
 
 /// What the contracts between two groups say about one packet.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,7 +36,8 @@ enum Way {
 }
 
 /// The verdict of all contracts between two different groups of one VRF; `None` if no entry of any
-/// of them matches, which is the implicit deny.
+/// of them matches, which is the implicit deny. Either end may have the contracts of several groups:
+/// those that share the default prefix outside.
 ///
 /// Contract Guide, "Contract priorities": the lowest number wins; at equal priority a deny wins
 /// over a permit, even over one with a more specific filter. Contracts add up: which of them a
@@ -44,12 +45,15 @@ enum Way {
 /// replies may pass by the connection: adding a permit takes nothing away.
 pub(crate) fn rule_between(
     tree: &Tree,
-    from: Place<'_>,
-    to: Place<'_>,
+    from: &[&Mo],
+    to: &[&Mo],
     packet: &Packet,
 ) -> Option<Ruling> {
-    let mut hits = through_contracts(tree, from, to, Way::Asking, packet);
-    hits.extend(through_contracts(tree, to, from, Way::Answering, packet));
+    let mut hits = Vec::new();
+    for (from, to) in from.iter().flat_map(|from| to.iter().map(move |to| (*from, *to))) {
+        hits.extend(through_contracts(tree, from, to, Way::Asking, packet));
+        hits.extend(through_contracts(tree, to, from, Way::Answering, packet));
+    }
     let best = hits.iter().map(|hit| hit.precedence).min()?;
     hits.retain(|hit| hit.precedence == best);
     let permit = !hits.iter().any(|hit| hit.deny);
@@ -62,19 +66,19 @@ pub(crate) fn rule_between(
 /// Matches in all contracts that `consumer` consumes and `provider` provides.
 fn through_contracts(
     tree: &Tree,
-    consumer: Place<'_>,
-    provider: Place<'_>,
+    consumer: &Mo,
+    provider: &Mo,
     way: Way,
     packet: &Packet,
 ) -> Vec<Hit> {
     let mut hits = Vec::new();
-    for consumed in tree.children_of_class(consumer.group.dn(), "fvRsCons") {
-        for provided in tree.children_of_class(provider.group.dn(), "fvRsProv") {
+    for consumed in tree.children_of_class(consumer.dn(), "fvRsCons") {
+        for provided in tree.children_of_class(provider.dn(), "fvRsProv") {
             let wanted = contract_of(tree, consumed);
             let offered = contract_of(tree, provided);
             // It must be the same object: two tenants may each have a contract of that name.
             let (Some(wanted), Some(offered)) = (wanted, offered) else { continue };
-            if wanted.dn() == offered.dn() && in_scope(wanted, consumer.group, provider.group) {
+            if wanted.dn() == offered.dn() && in_scope(wanted, consumer, provider) {
                 hits.extend(through_subjects(tree, wanted, way, packet));
             }
         }

@@ -15,19 +15,22 @@
 //! | unenforced VRF, groups within, isolation | this module | *Cisco ACI Contract Guide*, tables of contract options and priorities |
 //! | provider, consumer, scope, directions, deny | `contract` | *Cisco ACI Contract Guide*, "How contracts work", "Contract priorities" |
 //! | filter entries | `entry` | *APIC management information model*, class `vzEntry` |
+//! | addresses outside | `outside` | *ACI Fabric L3Out Guide*; *Cisco ACI Contract Guide*, "L3Out EPG with 0.0.0.0/0 subnet" |
 //! | connections | this module | decision 5 of the design: tracking never allows what the rules deny |
 
 mod contract;
 mod entry;
+mod outside;
 mod place;
 #[cfg(test)]
 mod sketch;
+
+use std::net::IpAddr;
 
 use selvage_model::{Dn, Mo, Tree};
 use selvage_rules::{Packet, Reason};
 
 use contract::Ruling;
-use place::Place;
 
 /// One end of a flow: an endpoint, of which policy knows nothing but its group.
 ///
@@ -36,6 +39,26 @@ use place::Place;
 pub struct EndpointRef<'a> {
     /// DN of its endpoint group: `uni/tn-acme/ap-shop/epg-web`.
     pub group: &'a str,
+}
+
+/// One end of a flow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End<'a> {
+    /// An endpoint of a group.
+    Member(EndpointRef<'a>),
+    /// An address outside the fabric.
+    Outside {
+        /// DN of the VRF that it is outside of.
+        vrf: &'a str,
+        /// The address.
+        address: IpAddr,
+    },
+}
+
+impl<'a> From<EndpointRef<'a>> for End<'a> {
+    fn from(member: EndpointRef<'a>) -> End<'a> {
+        End::Member(member)
+    }
 }
 
 /// What is known of the connection a packet belongs to.
@@ -74,14 +97,15 @@ pub struct Judgement {
     pub because: Vec<Dn>,
 }
 
-/// Judges `packet`, sent by an endpoint of group `from` to one of group `to`.
-pub fn judge(
+/// Judges `packet`, sent by `from` to `to`: endpoints of groups, or addresses outside.
+pub fn judge<'a>(
     tree: &Tree,
-    from: EndpointRef<'_>,
-    to: EndpointRef<'_>,
+    from: impl Into<End<'a>>,
+    to: impl Into<End<'a>>,
     packet: &Packet,
     state: State,
 ) -> Judgement {
+    let (from, to) = (from.into(), to.into());
     if let State::Established { opening } = state {
         // Asked anew for each packet, so that a reply is cut as soon as the direction it answers
         // is no longer permitted, or no longer by a stateful entry.
@@ -100,30 +124,36 @@ pub fn judge(
 /// then, within one group, isolation (`class-eq-deny`, 2) and its absence (`class-eq-allow`, 3) come
 /// before all contracts between groups (`fully_qual`, 7, and below), so a contract that a group
 /// both provides and consumes changes nothing within it.
-fn judge_alone(
-    tree: &Tree,
-    from: EndpointRef<'_>,
-    to: EndpointRef<'_>,
-    packet: &Packet,
-) -> Judgement {
+fn judge_alone(tree: &Tree, from: End<'_>, to: End<'_>, packet: &Packet) -> Judgement {
     // Broken configuration denies: an endpoint whose VRF cannot be told stays in quarantine, and to
     // the rest of the fabric it is not there.
-    let Some(sender) = place::of(tree, from.group) else {
-        return verdict(Reason::Quarantine, &[]);
+    let Some(sender) = place::of(tree, from) else {
+        let outside = matches!(from, End::Outside { .. });
+        let reason = if outside { Reason::UnknownSource } else { Reason::Quarantine };
+        return verdict(reason, &[]);
     };
-    let Some(receiver) = place::of(tree, to.group) else {
+    let Some(receiver) = place::of(tree, to) else {
         return verdict(Reason::UnknownDestination, &[]);
     };
     if sender.vrf.dn() != receiver.vrf.dn() {
         return verdict(Reason::UnknownDestination, &[sender.vrf, receiver.vrf]);
     }
+    // From outside to outside nothing is carried.
+    if sender.bd.is_none() && receiver.bd.is_none() {
+        return verdict(Reason::UnknownDestination, &[]);
+    }
+    if let Some(reason) = place::apart(&sender, &receiver, packet) {
+        return verdict(reason, &[]);
+    }
     if sender.vrf.get("pcEnfPref") == "unenforced" {
         return verdict(Reason::Unenforced, &[sender.vrf]);
     }
-    if sender.group.dn() == receiver.group.dn() {
-        return within_one_group(sender);
+    if let ([own], [other]) = (&sender.groups[..], &receiver.groups[..])
+        && own.dn() == other.dn()
+    {
+        return within_one_group(own);
     }
-    match contract::rule_between(tree, sender, receiver, packet) {
+    match contract::rule_between(tree, &sender.groups, &receiver.groups, packet) {
         None => verdict(Reason::NoContract, &[]),
         Some(Ruling { permit: false, because, .. }) => {
             Judgement { because, ..verdict(Reason::Denied, &[]) }
@@ -138,11 +168,11 @@ fn judge_alone(
 ///
 /// Contract Guide, "Intra EPG isolation": enforcing it installs an implicit rule from the group to
 /// itself, `class-eq-deny(2)`; what the group may exchange with others is untouched.
-fn within_one_group(place: Place<'_>) -> Judgement {
-    if place.group.get("pcEnfPref") == "enforced" {
-        verdict(Reason::Denied, &[place.group])
+fn within_one_group(group: &Mo) -> Judgement {
+    if group.get("pcEnfPref") == "enforced" {
+        verdict(Reason::Denied, &[group])
     } else {
-        verdict(Reason::IntraGroup, &[place.group])
+        verdict(Reason::IntraGroup, &[group])
     }
 }
 

@@ -1,14 +1,49 @@
 //! Where a group is: its bridge domain and, by that, its VRF.
 
 use selvage_model::{Dn, Mo, Tree};
+use selvage_rules::{Packet, Reason};
 
-/// A group whose bridge domain and VRF both exist.
-#[derive(Debug, Clone, Copy)]
+use crate::{End, outside};
+
+/// Where one end of a flow is: a group whose bridge domain and VRF both exist, or outside a VRF.
+#[derive(Debug, Clone)]
 pub(crate) struct Place<'a> {
-    /// The group, an `fvAEPg`.
-    pub(crate) group: &'a Mo,
+    /// Whose contracts hold for it: the group, an `fvAEPg`; outside the external EPGs, `l3extInstP`.
+    pub(crate) groups: Vec<&'a Mo>,
+    /// The bridge domain, an `fvBD`; `None` outside.
+    pub(crate) bd: Option<&'a Mo>,
     /// The VRF, an `fvCtx`.
     pub(crate) vrf: &'a Mo,
+}
+
+/// Where an end is; `None` if it is nowhere.
+pub(crate) fn of<'a>(tree: &'a Tree, end: End<'_>) -> Option<Place<'a>> {
+    match end {
+        End::Member(member) => of_group(tree, member.group),
+        End::Outside { vrf, address } => {
+            let vrf = tree.get(vrf).filter(|mo| mo.class().name == "fvCtx")?;
+            let groups = outside::groups_of(tree, vrf, address);
+            (!groups.is_empty()).then_some(Place { groups, bd: None, vrf })
+        }
+    }
+}
+
+/// Why the fabric does not carry the packet from one place to the other, if it does not.
+///
+/// *ACI Fundamentals*, "Bridge domains and subnets": between bridge domains, and to the outside,
+/// packets are routed; a bridge domain without unicast routing has no part in that, nor has what is
+/// not IP.
+pub(crate) fn apart(from: &Place<'_>, to: &Place<'_>, packet: &Packet) -> Option<Reason> {
+    let (here, there) = (from.bd.map(Mo::dn), to.bd.map(Mo::dn));
+    if here == there {
+        return None;
+    }
+    let routes = |bd: Option<&Mo>| bd.is_none_or(|bd| bd.get("unicastRoute") != "no");
+    let is_ip = matches!(packet.ether.0, 0x0800 | 0x86dd);
+    if !is_ip && (here.is_none() || there.is_none()) {
+        return Some(Reason::UnknownDestination);
+    }
+    (!is_ip || !routes(from.bd) || !routes(to.bd)).then_some(Reason::NotRouted)
 }
 
 /// Finds group, bridge domain and VRF; `None` if one of them is missing, or the group is shut down.
@@ -18,7 +53,7 @@ pub(crate) struct Place<'a> {
 /// the VRF is searched from the tenant of the *bridge domain*. Shutting an EPG down (`shutdown`,
 /// class reference of `fvAEPg`, from release 4.0) withdraws it from the leaf switches: its endpoints
 /// are cut off, from each other as well.
-pub(crate) fn of<'a>(tree: &'a Tree, group: &str) -> Option<Place<'a>> {
+fn of_group<'a>(tree: &'a Tree, group: &str) -> Option<Place<'a>> {
     let group = tree.get(group).filter(|mo| mo.class().name == "fvAEPg")?;
     if group.get("shutdown") == "yes" {
         return None;
@@ -27,7 +62,7 @@ pub(crate) fn of<'a>(tree: &'a Tree, group: &str) -> Option<Place<'a>> {
     let bd = named(tree, group.dn(), "BD", to_bd.get("tnFvBDName"))?;
     let to_vrf = tree.children_of_class(bd.dn(), "fvRsCtx").next()?;
     let vrf = named(tree, bd.dn(), "ctx", to_vrf.get("tnFvCtxName"))?;
-    Some(Place { group, vrf })
+    Some(Place { groups: vec![group], bd: Some(bd), vrf })
 }
 
 /// Resolves a name said by `from`: in its own tenant, then in tenant `common`.
@@ -56,7 +91,7 @@ pub(crate) fn application_profile(dn: &Dn) -> Option<Dn> {
 
 #[cfg(test)]
 mod tests {
-    use super::{named, of};
+    use super::{named, of_group as of};
     use crate::sketch;
 
     const TWO_TENANTS: &str = "

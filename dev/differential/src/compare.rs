@@ -3,8 +3,10 @@
 use std::fmt;
 
 use selvage_model::Tree;
-use selvage_oracle::{EndpointRef, Judgement, State, Verdict as Says, judge};
-use selvage_rules::{Action, GroupKey, Packet, Reason, Table, Verdict};
+use selvage_oracle::{End, EndpointRef, Judgement, State, Verdict as Says, judge};
+use selvage_rules::{
+    Action, BridgeDomain, ClassId, GroupKey, Packet, Reason, ScopeId, Table, Verdict,
+};
 
 use crate::atoms::{answer_to, words};
 
@@ -76,9 +78,9 @@ impl Comparison {
         answers: Option<Packet>,
     ) {
         let state = answers.map_or(State::New, |opening| State::Established { opening });
-        let (from_ref, to_ref) = (EndpointRef { group: from }, EndpointRef { group: to });
-        let oracle = judge(tree, from_ref, to_ref, packet, state);
-        let compiled = ask_table(table, from, to, packet, answers);
+        let end = |group| End::Member(EndpointRef { group });
+        let oracle = judge(tree, end(from), end(to), packet, state);
+        let compiled = ask_table(table, end(from), end(to), packet, answers);
         self.flows += 1;
         self.allowed += usize::from(oracle.verdict == Says::Allow);
         if !same(&oracle, &compiled, table) {
@@ -99,24 +101,75 @@ impl Comparison {
 /// answered. Where the two groups are is the table's to know as well.
 pub fn ask_table(
     table: &Table,
-    from: &str,
-    to: &str,
+    from: End<'_>,
+    to: End<'_>,
     packet: &Packet,
     answers: Option<Packet>,
 ) -> Verdict {
     let dropped = |reason| Verdict { reason, ..Verdict::IMPLICIT_DENY };
-    let Some(sender) = key_of(table, from) else { return dropped(Reason::Quarantine) };
-    let Some(receiver) = key_of(table, to) else { return dropped(Reason::UnknownDestination) };
-    if sender.scope != receiver.scope {
-        return dropped(Reason::UnknownDestination);
+    let Some(sender) = Side::of(table, from) else {
+        let outside = matches!(from, End::Outside { .. });
+        return dropped(if outside { Reason::UnknownSource } else { Reason::Quarantine });
+    };
+    let Some(receiver) = Side::of(table, to) else { return dropped(Reason::UnknownDestination) };
+    if let Some(reason) = sender.apart_from(&receiver, packet) {
+        return dropped(reason);
     }
+    let scope = sender.scope;
     if let Some(opening) = answers {
-        let forward = table.judge(sender.scope, receiver.class, sender.class, &opening);
+        let forward = table.judge(scope, receiver.source, sender.destination, &opening);
         if forward.action == Action::Permit && forward.stateful {
             return Verdict { reason: Reason::Established, stateful: false, ..forward };
         }
     }
-    table.judge(sender.scope, sender.class, receiver.class, packet)
+    table.judge(scope, sender.source, receiver.destination, packet)
+}
+
+/// One end of a flow, in the table's numbers.
+struct Side<'a> {
+    scope: ScopeId,
+    /// The class of what it sends.
+    source: ClassId,
+    /// The class of what it gets.
+    destination: ClassId,
+    /// Its bridge domain; `None` outside.
+    bd: Option<&'a BridgeDomain>,
+}
+
+impl Side<'_> {
+    fn of<'a>(table: &'a Table, end: End<'_>) -> Option<Side<'a>> {
+        match end {
+            End::Member(member) => {
+                let key = key_of(table, member.group)?;
+                let bd = table.groups.get(&key).and_then(|g| table.bridge_domains.get(&g.bd))?;
+                let (source, destination) = (key.class, key.class);
+                Some(Side { scope: key.scope, source, destination, bd: Some(bd) })
+            }
+            End::Outside { vrf, address } => {
+                let (scope, _) = table.vrfs.iter().find(|(_, found)| *found.name == *vrf)?;
+                let external = table.outside.get(scope)?.group_of(address)?;
+                let (source, destination) = (external.source, external.destination);
+                Some(Side { scope: *scope, source, destination, bd: None })
+            }
+        }
+    }
+
+    /// Why no packet gets from here to there, whatever the rules say.
+    fn apart_from(&self, to: &Side<'_>, packet: &Packet) -> Option<Reason> {
+        let is_ip = packet.ether.is_ip();
+        match (self.bd, to.bd) {
+            _ if self.scope != to.scope => Some(Reason::UnknownDestination),
+            (None, None) => Some(Reason::UnknownDestination),
+            (Some(here), Some(there)) if here.name == there.name => None,
+            (Some(here), Some(there)) => {
+                (!is_ip || !here.routed || !there.routed).then_some(Reason::NotRouted)
+            }
+            _ if !is_ip => Some(Reason::UnknownDestination),
+            (Some(inside), None) | (None, Some(inside)) => {
+                (!inside.routed).then_some(Reason::NotRouted)
+            }
+        }
+    }
 }
 
 fn key_of(table: &Table, group: &str) -> Option<GroupKey> {

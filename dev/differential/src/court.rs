@@ -4,13 +4,13 @@ use std::fmt;
 
 use selvage_agent::judge::{Opinion, answers};
 use selvage_model::Tree;
-use selvage_oracle::{EndpointRef, Judgement, State, judge};
-use selvage_rules::{Table, Verdict};
+use selvage_oracle::{End, EndpointRef, Judgement, State, judge};
+use selvage_rules::{Reason, Table, Verdict};
 
 use crate::atoms::words;
 use crate::compare::{ask_table, same, show_judgement, show_origin, show_verdict};
 use crate::planes::Plane;
-use crate::seats::{Flow, Seats};
+use crate::seats::{Flow, Route, Seats};
 
 /// A policy in its two forms, and who is where.
 pub struct Matter<'a> {
@@ -55,8 +55,7 @@ impl Matter<'_> {
     /// What the oracle says.
     pub fn oracle(&self, flow: &Flow) -> Judgement {
         let state = told(flow).answers.map_or(State::New, |opening| State::Established { opening });
-        let end = |group: usize| EndpointRef { group: self.dn(group) };
-        judge(self.tree, end(flow.from), end(flow.to), &flow.packet, state)
+        judge(self.tree, self.end(flow.from), self.end(flow.to), &flow.packet, state)
     }
 
     /// Whether the packet that `flow` answers opens a connection.
@@ -69,7 +68,7 @@ impl Matter<'_> {
 
     /// What the rule table says.
     pub fn table(&self, flow: &Flow) -> Verdict {
-        let (from, to) = (self.dn(flow.from), self.dn(flow.to));
+        let (from, to) = (self.end(flow.from), self.end(flow.to));
         ask_table(self.table, from, to, &flow.packet, told(flow).answers)
     }
 
@@ -77,6 +76,10 @@ impl Matter<'_> {
     pub fn expected(&self, flow: &Flow) -> Option<Opinion> {
         let case = self.seats.case(flow)?;
         Some(case.as_a_plane_says(self.table(flow).into()))
+    }
+
+    fn end(&self, group: usize) -> End<'_> {
+        End::Member(EndpointRef { group: self.dn(group) })
     }
 
     fn dn(&self, group: usize) -> &str {
@@ -94,7 +97,9 @@ impl Matter<'_> {
         let (oracle, table) = (self.oracle(flow), self.table(flow));
         let mut agree = same(&oracle, &table, self.table);
         let mut said = Vec::new();
-        let case = self.seats.case(flow);
+        // What the sender's host does not route never comes to another.
+        let stays = flow.route == Route::In && table.reason == Reason::NotRouted;
+        let case = self.seats.case(flow).filter(|_| !stays);
         let expected = case.as_ref().map(|case| case.as_a_plane_says(table.into()));
         if let Some(case) = &case {
             for plane in planes {

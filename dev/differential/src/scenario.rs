@@ -6,9 +6,11 @@
 //! packets with the verdict each must get.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use selvage_model::{Dn, Post, Stamp, Tree, apply, initial_tree, manifest};
+use selvage_oracle::{End, EndpointRef};
 use selvage_rules::{Packet, Reason};
 use serde::Deserialize;
 use serde_json::Value;
@@ -27,20 +29,36 @@ pub struct Scenario {
     /// Text of `policy.aci.json`: one managed object with children, to be posted to `uni` after the
     /// manifest.
     pub objects: Option<String>,
-    /// Endpoints by name, each with its group as `TENANT/PROFILE/EPG`.
-    pub endpoints: BTreeMap<String, GroupPath>,
+    /// Who takes part, by name: endpoints of groups, and addresses outside.
+    pub endpoints: BTreeMap<String, Spot>,
     /// What is sent, in the order of the file.
     pub flows: Vec<Flow>,
 }
 
-/// A group as users write it: `TENANT/PROFILE/EPG`.
+/// Where somebody is: in a group, written `TENANT/PROFILE/EPG`, or outside a VRF, written
+/// `TENANT/VRF ADDRESS`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
-pub struct GroupPath {
-    /// `TENANT/PROFILE/EPG`, as written.
-    pub text: String,
-    /// DN of the group.
-    pub dn: String,
+pub enum Spot {
+    /// An endpoint of the group with this DN.
+    Group(String),
+    /// Outside the fabric.
+    Outside {
+        /// DN of the VRF.
+        vrf: String,
+        /// The address.
+        address: IpAddr,
+    },
+}
+
+impl Spot {
+    /// As the oracle is asked about it.
+    pub fn end(&self) -> End<'_> {
+        match self {
+            Spot::Group(group) => End::Member(EndpointRef { group }),
+            Spot::Outside { vrf, address } => End::Outside { vrf, address: *address },
+        }
+    }
 }
 
 /// One packet and what must become of it.
@@ -185,9 +203,8 @@ pub fn load(folder: &Path) -> Result<Scenario, LoadError> {
     };
     let form = |file: &str, problem: String| LoadError::Form { path: folder.join(file), problem };
     let objects = "policy.aci.json";
-    let endpoints: BTreeMap<String, GroupPath> =
-        serde_saphyr::from_str(&read("endpoints.yaml")?)
-            .map_err(|error| form("endpoints.yaml", error.to_string()))?;
+    let endpoints: BTreeMap<String, Spot> = serde_saphyr::from_str(&read("endpoints.yaml")?)
+        .map_err(|error| form("endpoints.yaml", error.to_string()))?;
     let texts: Vec<FlowText> = serde_saphyr::from_str(&read("flows.yaml")?)
         .map_err(|error| form("flows.yaml", error.to_string()))?;
     let mut flows = Vec::new();
@@ -205,7 +222,7 @@ pub fn load(folder: &Path) -> Result<Scenario, LoadError> {
     })
 }
 
-fn flow(text: FlowText, endpoints: &BTreeMap<String, GroupPath>) -> Result<Flow, String> {
+fn flow(text: FlowText, endpoints: &BTreeMap<String, Spot>) -> Result<Flow, String> {
     for name in [&text.from, &text.to] {
         if !endpoints.contains_key(name) {
             return Err(format!("`{name}` is no endpoint of endpoints.yaml"));
@@ -237,15 +254,20 @@ fn flow(text: FlowText, endpoints: &BTreeMap<String, GroupPath>) -> Result<Flow,
     })
 }
 
-impl TryFrom<String> for GroupPath {
+impl TryFrom<String> for Spot {
     type Error = String;
 
-    fn try_from(text: String) -> Result<GroupPath, String> {
+    fn try_from(text: String) -> Result<Spot, String> {
+        if let Some((vrf, address)) = text.split_once(' ') {
+            let (tenant, name) =
+                vrf.split_once('/').ok_or_else(|| format!("`{vrf}` is no TENANT/VRF"))?;
+            let address = address.parse().map_err(|_| format!("`{address}` is no address"))?;
+            return Ok(Spot::Outside { vrf: format!("uni/tn-{tenant}/ctx-{name}"), address });
+        }
         let parts: Vec<&str> = text.split('/').collect();
         let [tenant, profile, group] = parts.as_slice() else {
-            return Err(format!("`{text}` is no TENANT/PROFILE/EPG"));
+            return Err(format!("`{text}` is no TENANT/PROFILE/EPG, and no TENANT/VRF ADDRESS"));
         };
-        let dn = format!("uni/tn-{tenant}/ap-{profile}/epg-{group}");
-        Ok(GroupPath { text, dn })
+        Ok(Spot::Group(format!("uni/tn-{tenant}/ap-{profile}/epg-{group}")))
     }
 }

@@ -1,9 +1,14 @@
 //! Every verdict of every scenario, by the oracle and by the compiled table.
 
+use std::collections::BTreeSet;
+
 use selvage_differential::compare::ask_table;
-use selvage_differential::scenario::{Flow, Scenario, load_scenarios};
+use selvage_differential::court::{Known, Matter};
+use selvage_differential::planes::{Cell, LiveEbpf, LoweredEbpf, Plane};
+use selvage_differential::scenario::{Flow, Scenario, Spot, load_scenarios};
+use selvage_differential::seats::{self, Route, Seats};
 use selvage_model::Tree;
-use selvage_oracle::{EndpointRef, State, Verdict, judge};
+use selvage_oracle::{End, State, Verdict, judge};
 use selvage_policy::{Numbers, compile};
 use selvage_rules::{Action, Table};
 
@@ -27,6 +32,60 @@ fn every_scenario_is_judged_as_its_story_says() {
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }
 
+/// Every flow of every scenario is shown to the lowered tables and to the live plane: within a host,
+/// to another and from another. What is outside is for the tests that have an outside.
+#[test]
+fn every_scenario_runs_on_the_ebpf_plane_as_its_story_says() {
+    let scenarios = load_scenarios().unwrap();
+    let most = scenarios.iter().map(|scenario| scenario.endpoints.len()).max().unwrap();
+    let cell = Cell::new("tale", most * 2).unwrap();
+    let told = cell.run(|| {
+        let mut lowered = LoweredEbpf::default();
+        let mut live = LiveEbpf::open("tale", cell.overlay).unwrap();
+        let mut planes: [&mut dyn Plane; 2] = [&mut lowered, &mut live];
+        scenarios.iter().map(|scenario| on_planes(scenario, &mut planes, &cell.ports)).sum()
+    });
+    let flows: usize = told.unwrap();
+    println!("{} scenarios, {flows} flows on the eBPF plane, 0 not as told", scenarios.len());
+    assert!(flows > 300, "only {flows} flows came to the plane");
+}
+
+/// Plays the flows of a scenario; how many there were.
+fn on_planes(scenario: &Scenario, planes: &mut [&mut dyn Plane], ports: &[u32]) -> usize {
+    let tree = scenario.tree().unwrap();
+    let table = compile(&tree, &mut Numbers::default()).table;
+    let groups: BTreeSet<String> = scenario
+        .endpoints
+        .values()
+        .filter_map(|spot| match spot {
+            Spot::Group(dn) => Some(dn.clone()),
+            Spot::Outside { .. } => None,
+        })
+        .collect();
+    let groups: Vec<String> = groups.into_iter().collect();
+    let seats = Seats::new(&table, &groups, ports);
+    let desired = seats.desired(1);
+    planes.iter_mut().for_each(|plane| plane.install(&desired).unwrap());
+    let matter = Matter { tree: &tree, table: &table, groups: &groups, seats };
+    let place = |name: &str| match &scenario.endpoints[name] {
+        Spot::Group(dn) => groups.iter().position(|group| group == dn),
+        Spot::Outside { .. } => None,
+    };
+    let mut played = 0;
+    for flow in &scenario.flows {
+        let (Some(from), Some(to)) = (place(&flow.from), place(&flow.to)) else { continue };
+        for route in Route::ALL {
+            let told = seats::Flow { from, to, route, packet: flow.packet, answers: flow.answers };
+            let dissent = matter.put(planes, &told, Known::Nothing).unwrap();
+            assert!(dissent.is_none(), "{}: {}", scenario.name, dissent.unwrap());
+            // The planes say what the table says, which is what the story says.
+            assert_eq!(matter.table(&told).reason, flow.reason, "{}: {}", scenario.name, flow.text);
+            played += 1;
+        }
+    }
+    played
+}
+
 #[test]
 fn every_scenario_names_its_source_and_its_trap() {
     for scenario in load_scenarios().unwrap() {
@@ -45,9 +104,8 @@ fn every_scenario_names_its_source_and_its_trap() {
 }
 
 fn by_oracle(scenario: &Scenario, flow: &Flow, tree: &Tree) -> Option<String> {
-    let (from, to) = groups(scenario, flow);
+    let (from, to) = ends(scenario, flow);
     let state = flow.answers.map_or(State::New, |opening| State::Established { opening });
-    let (from, to) = (EndpointRef { group: from }, EndpointRef { group: to });
     let judgement = judge(tree, from, to, &flow.packet, state);
     let allow = judgement.verdict == Verdict::Allow;
     let by = flow
@@ -62,7 +120,7 @@ fn by_oracle(scenario: &Scenario, flow: &Flow, tree: &Tree) -> Option<String> {
 }
 
 fn by_table(scenario: &Scenario, flow: &Flow, table: &Table) -> Option<String> {
-    let (from, to) = groups(scenario, flow);
+    let (from, to) = ends(scenario, flow);
     let verdict = ask_table(table, from, to, &flow.packet, flow.answers);
     let origin = verdict.rule.and_then(|rule| table.origins.get(&rule));
     let by = flow
@@ -77,9 +135,9 @@ fn by_table(scenario: &Scenario, flow: &Flow, table: &Table) -> Option<String> {
     Some(told(flow, "table", verdict.reason.name(), &origin.unwrap_or_default()))
 }
 
-fn groups<'s>(scenario: &'s Scenario, flow: &Flow) -> (&'s str, &'s str) {
-    let group = |name: &str| scenario.endpoints.get(name).unwrap().dn.as_str();
-    (group(&flow.from), group(&flow.to))
+fn ends<'s>(scenario: &'s Scenario, flow: &Flow) -> (End<'s>, End<'s>) {
+    let end = |name: &str| scenario.endpoints[name].end();
+    (end(&flow.from), end(&flow.to))
 }
 
 fn told(flow: &Flow, judge: &str, reason: &str, because: &str) -> String {
