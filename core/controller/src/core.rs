@@ -73,14 +73,14 @@ pub struct Prepared {
     pub changes: Changes,
     /// What is to be stored; `None` if nothing changes.
     pub commit: Option<Commit>,
-    pub(crate) next: Option<Box<Derived>>,
+    next: Option<Box<Derived>>,
 }
 
 /// A tree, and everything that follows from it.
 #[derive(Debug)]
 pub(crate) struct Derived {
     pub(crate) tree: Tree,
-    numbers: Numbers,
+    pub(crate) numbers: Numbers,
     pub(crate) compiled: Arc<Compiled>,
     pub(crate) rendered: Rendered,
     faults: BTreeSet<FaultKey>,
@@ -185,14 +185,25 @@ impl Core {
         Ok(Core { state, revision, server, fabric: Fabric::default() })
     }
 
-    /// Works out what a request changes. Every reason to refuse it comes at once.
-    pub fn prepare(&self, write: &Write, wall_ms: u64) -> Result<Prepared, Vec<Refusal>> {
+    /// The tree as a request would have it, and what differs. Every reason to refuse it comes at
+    /// once.
+    pub(crate) fn edited(
+        &self,
+        write: &Write,
+        wall_ms: u64,
+    ) -> Result<(Tree, Changes), Vec<Refusal>> {
         let mut tree = self.state.tree.clone();
         let at = stamp(wall_ms);
         let changes = match write {
             Write::Post { at: dn, post } => selvage_model::apply(&mut tree, at, dn.as_ref(), post)?,
             Write::Delete { dn } => delete(&mut tree, at, dn)?,
         };
+        Ok((tree, changes))
+    }
+
+    /// Works out what a request changes. Every reason to refuse it comes at once.
+    pub fn prepare(&self, write: &Write, wall_ms: u64) -> Result<Prepared, Vec<Refusal>> {
+        let (tree, changes) = self.edited(write, wall_ms)?;
         if changes.is_empty() {
             return Ok(Prepared { changes, commit: None, next: None });
         }

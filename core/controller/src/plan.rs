@@ -5,13 +5,18 @@ use std::sync::Arc;
 
 use selvage_model::{Changes, Dn, MadeBy, Mo, Modified, Post, Refusal, Tree, apply, initial_tree};
 use selvage_opflex::Time;
-use selvage_policy::plan::{Change, End, Kind, plan};
+use selvage_opflex::ext::class;
+use selvage_opflex::mo::Reference;
+use selvage_opflex::server::Change;
+use selvage_policy::plan::{Change as Traffic, End, Kind, part, plan};
 use selvage_policy::slice::{Index, slice};
 use selvage_policy::{Compiled, Numbers, Problem, compile};
 use selvage_rules::{GroupKey, Table};
 use serde::Serialize;
 
 use crate::core::{Core, Write};
+use crate::policy::Rendered;
+use crate::render;
 use crate::stamp::stamp;
 
 /// What a request would do.
@@ -22,7 +27,7 @@ pub struct Planned {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub revision: Option<u64>,
     /// Traffic that fares differently: what is lost, then what is gained, then what is altered.
-    pub traffic: Vec<Change>,
+    pub traffic: Vec<Traffic>,
     /// Objects that it changes.
     pub objects: Objects,
     /// Endpoints in the groups whose traffic changes, by group.
@@ -112,31 +117,63 @@ pub struct Faults {
 impl Core {
     /// Works out what `write` would do. Refused for the same reasons as [`Core::prepare`], all at
     /// once.
+    ///
+    /// Where the tenants that it touches share no network and no contract with others, they are
+    /// compiled by themselves; the answer is the same.
     pub fn plan(&self, write: &Write, now: Time, wall_ms: u64) -> Result<Planned, Vec<Refusal>> {
-        let prepared = self.prepare(write, wall_ms)?;
+        let (tree, changes) = self.edited(write, wall_ms)?;
         let mut planned = Planned {
             revision: Some(self.revision().0),
             traffic: Vec::new(),
-            objects: objects(&prepared.changes),
+            objects: objects(&changes),
             endpoints: Vec::new(),
             hosts: Vec::new(),
             faults: Faults::default(),
         };
-        let Some(next) = prepared.next else { return Ok(planned) };
-        let (before, after) = (&*self.state.compiled, &*next.compiled);
-        planned.traffic = plan(before, after).changes;
+        if changes.is_empty() {
+            return Ok(planned);
+        }
+        let created = changes.created.iter().chain(&changes.deleted);
+        let touched = created.chain(changes.modified.iter().map(|change| &change.new));
+        let trees = [&self.state.tree, &tree];
+        let step = match part(trees, touched.map(|mo| &**mo)) {
+            Some(part) => self.step_of_part(&part),
+            None => self.step(&tree),
+        };
+        let Step { before, after, change } = &step;
+        planned.traffic = traffic(before, after);
         planned.faults = faults(before, after);
         let affected = Affected::of(&planned.traffic);
         planned.endpoints = self.endpoints_of(&affected);
-        let change = self.state.rendered.change_to(&next.rendered);
-        let touched = self.server.would_touch(&change, now);
+        let touched = self.server.would_touch(change, now);
         if !touched.is_empty() {
             let halves = [Half::new(before), Half::new(after)];
             let hosts = touched.into_iter();
-            planned.hosts =
-                hosts.map(|(name, has)| self.host(name, &has, &halves, &affected)).collect();
+            let host = |(name, has)| self.host(name, &has, &halves, &affected);
+            planned.hosts = hosts.map(host).collect();
         }
         Ok(planned)
+    }
+
+    /// Compiles all of `tree`.
+    fn step(&self, tree: &Tree) -> Step {
+        let before = Arc::clone(&self.state.compiled);
+        let after = Arc::new(compile(tree, &mut self.state.numbers.clone()));
+        let rendered = Rendered::new(render::objects(&after.table));
+        let change = groups_only(self.state.rendered.change_to(&rendered));
+        Step { before, after, change }
+    }
+
+    /// Compiles a part of the fabric as it is and as it would be.
+    fn step_of_part(&self, [old, new]: &[Tree; 2]) -> Step {
+        // Once to see which names there are, so that they can be given the numbers they have.
+        let mut names = Numbers::default();
+        compile(old, &mut names);
+        let mut numbers = self.state.numbers.of_part(&names);
+        let [before, after] = [old, new].map(|tree| Arc::new(compile(tree, &mut numbers)));
+        let rendered = |compiled: &Compiled| Rendered::new(render::objects(&compiled.table));
+        let change = groups_only(rendered(&before).change_to(&rendered(&after)));
+        Step { before, after, change }
     }
 
     fn endpoints_of(&self, affected: &Affected) -> Vec<EndpointCount> {
@@ -173,6 +210,32 @@ impl Core {
     }
 }
 
+/// A policy, the one that would follow, and what agents would hear of it.
+struct Step {
+    before: Arc<Compiled>,
+    after: Arc<Compiled>,
+    change: Change,
+}
+
+/// Leaves out rule sets: a pair that points to another one differs itself, and a part of the fabric
+/// numbers new sets by itself.
+fn groups_only(mut change: Change) -> Change {
+    let sets = |target: &Reference| *target.subject != *class::RULE_SET;
+    change.changed.retain(sets);
+    change.deleted.retain(sets);
+    change
+}
+
+/// The changes of traffic. A rule that does not exist yet has no number.
+fn traffic(before: &Compiled, after: &Compiled) -> Vec<Traffic> {
+    let mut changes = plan(before, after).changes;
+    for change in &mut changes {
+        let rule = &mut change.after.verdict.rule;
+        *rule = rule.filter(|rule| before.table.origins.contains_key(rule));
+    }
+    changes
+}
+
 /// Compares two policies, each as if it were all there is.
 pub fn compare(before: &Post, after: &Post) -> Result<Planned, Vec<Refusal>> {
     let uni: Dn = "uni".parse().map_err(|_| Vec::new())?;
@@ -190,7 +253,7 @@ pub fn compare(before: &Post, after: &Post) -> Result<Planned, Vec<Refusal>> {
     let [was, will] = [&old, &new].map(|tree| compile(tree, &mut numbers));
     Ok(Planned {
         revision: None,
-        traffic: plan(&was, &will).changes,
+        traffic: traffic(&was, &will),
         objects: objects(&differences(&old, &new)),
         endpoints: Vec::new(),
         hosts: Vec::new(),
@@ -240,7 +303,7 @@ struct Affected {
 }
 
 impl Affected {
-    fn of(changes: &[Change]) -> Affected {
+    fn of(changes: &[Traffic]) -> Affected {
         let mut affected = Affected::default();
         // What is only logged or tracked otherwise does not affect who can talk.
         let pairs = changes.iter().filter(|change| change.kind != Kind::Alters);

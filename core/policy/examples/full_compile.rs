@@ -7,7 +7,7 @@ use std::error::Error;
 use std::time::Instant;
 
 use selvage_model::{Tree, blank};
-use selvage_policy::plan::plan;
+use selvage_policy::plan::{part, plan};
 use selvage_policy::slice::{Index, slice};
 use selvage_policy::trace::{find, parse_flow, trace};
 use selvage_policy::{Numbers, compile, front};
@@ -49,6 +49,17 @@ fn main() -> Result<(), Box<dyn Error>> {
     let planned = timed("plan of that", || plan(&compiled, &after))?;
     println!("changes      {}", planned.changes.len());
     timed("plan of nothing", || plan(&after, &after))?;
+    let whole = planned.changes.len();
+    let gone = tree.get("uni/tn-t7/ap-a/epg-g1/rscons-c0").into_iter();
+    let planned = timed("the same, of the part concerned, compiled twice", || {
+        let parts = part([&tree, &edited], gone)?;
+        let mut names = Numbers::default();
+        compile(&parts[0], &mut names);
+        let mut numbers = numbers.of_part(&names);
+        let [before, after] = parts.each_ref().map(|tree| compile(tree, &mut numbers));
+        Some(plan(&before, &after))
+    })?;
+    println!("as many      {}", planned.is_some_and(|planned| planned.changes.len() == whole));
     Ok(())
 }
 

@@ -201,6 +201,24 @@ impl Numbers {
         u16::try_from(class).ok().map(ClassId)
     }
 
+    /// These numbers, of what exists in `part` alone. What comes to it next gets numbers that are new
+    /// there, though not in the whole.
+    #[must_use]
+    pub fn of_part(&self, part: &Numbers) -> Numbers {
+        Numbers {
+            vnis: self.vnis.of_part(&part.vnis),
+            groups: self.groups.of_part(&part.groups),
+            classes: self
+                .classes
+                .iter()
+                .filter_map(|(vrf, pool)| Some((vrf.clone(), pool.of_part(part.classes.get(vrf)?))))
+                .collect(),
+            class_range: self.class_range,
+            rules: self.rules.of_part(&part.rules),
+            rule_sets: self.rule_sets.of_part(&part.rule_sets),
+        }
+    }
+
     /// Starts a compile: what it does not ask for until [`Numbers::finish`] no longer exists.
     pub(crate) fn begin(&mut self) {
         self.vnis.begin();

@@ -118,6 +118,17 @@ impl<K: Clone + Eq + Hash> Pool<K> {
         self.held.get(key).filter(|held| held.retired.is_none()).map(|held| held.number)
     }
 
+    /// A pool that has handed out these numbers to what `part` holds, and no others.
+    pub fn of_part(&self, part: &Pool<K>) -> Pool<K> {
+        let mut pool = Pool::new(self.range);
+        for key in part.held.keys() {
+            if let Some(held) = self.held.get(key).filter(|held| held.retired.is_none()) {
+                pool.restore(held.number, key.clone(), None);
+            }
+        }
+        pool
+    }
+
     /// Keys not asked for since [`Pool::begin`] have gone, lowest number first. Called before fresh
     /// keys come, it lets them have the numbers of those that went in the same round.
     pub fn retire(&mut self) {

@@ -12,6 +12,7 @@
 pub mod cube;
 pub mod delta;
 pub mod pairs;
+mod part;
 mod witness;
 mod words;
 
@@ -29,6 +30,8 @@ use delta::{Carried, Shift};
 use pairs::{Pairs, Side};
 
 pub use delta::Kind;
+pub use part::part;
+pub use witness::witness;
 
 /// What a change of policy does to traffic.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -166,7 +169,7 @@ impl Planner<'_> {
 
     fn change(&self, gathered: Gathered<'_>) -> Option<Change> {
         let Gathered { shift, pairs: sides, as_answer } = gathered;
-        let packet = witness::witness(&shift.cubes)?;
+        let packet = witness(&shift.cubes)?;
         let example = sides.iter().find_map(|(from, to)| self.example(*from, *to, &packet));
         let decision = |compiled: &Compiled, is_before: bool| match &example {
             Some((from, to)) => decision(compiled, from, to, &packet),

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use proptest::sample::select;
+use selvage_model::Tree;
 use selvage_policy::compile::Compiled;
 use selvage_policy::plan::delta::{Carried, Shift, carries};
-use selvage_policy::plan::{Change, End, Kind, Pair, Plan, pairs, plan};
+use selvage_policy::plan::{Change, End, Kind, Pair, Plan, pairs, part, plan};
 use selvage_policy::{Numbers, compile, trace};
 use selvage_rules::{
     Action, BdId, BridgeDomain, ClassId, EtherMatch, EtherType, Group, GroupId, GroupKey, Mac,
@@ -109,6 +110,25 @@ fn edited(lines: &[String], edits: &[String], gone: usize) -> (Compiled, Compile
     (before, after)
 }
 
+/// The same lines, of tenant `u`.
+fn of_another_tenant(lines: &[String]) -> Vec<String> {
+    let other = |line: &String| {
+        let line = line.replace("uni/tn-t/", "uni/tn-u/");
+        if line.starts_with("uni/") { line } else { format!("uni/tn-u/{line}") }
+    };
+    lines.iter().map(other).collect()
+}
+
+/// A plan without the numbers of rules, which a part of the fabric gives as it likes.
+fn unnumbered(mut plan: Plan) -> Plan {
+    for change in &mut plan.changes {
+        change.before.verdict.rule = None;
+        change.after.verdict.rule = None;
+    }
+    plan.changes.sort_by(|a, b| format!("{a:?}").cmp(&format!("{b:?}")));
+    plan
+}
+
 fn check_witness(
     change: &Change,
     before: &Compiled,
@@ -133,7 +153,7 @@ fn check_witness(
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
     #[test]
     fn a_plan_says_what_asking_everybody_says(
@@ -161,6 +181,28 @@ proptest! {
         prop_assert_eq!(said, plan.changes.iter().map(|change| change.pairs.len()).sum::<usize>());
         let text = serde_json::to_string(&plan).unwrap();
         prop_assert_eq!(serde_json::from_str::<Plan>(&text).unwrap(), plan);
+    }
+
+    #[test]
+    fn a_plan_of_a_part_is_the_plan_of_the_whole(
+        lines in policy(),
+        others in policy(),
+        edits in prop::collection::vec(line(), 0..4),
+    ) {
+        let all = [lines, of_another_tenant(&others)].concat();
+        let old = tree(&all.join("\n"));
+        let mut new = old.clone();
+        for mo in edits.iter().flat_map(|edit| objects(edit)) {
+            put(&mut new, mo);
+        }
+        let changed = new.iter().filter(|mo| old.get(mo.dn().as_str()) != Some(mo));
+        let Some(parts) = part([&old, &new], changed) else { return Ok(()) };
+        let planned = |[old, new]: [&Tree; 2]| {
+            let mut numbers = Numbers::default();
+            plan(&compile(old, &mut numbers), &compile(new, &mut numbers))
+        };
+        let [whole, of_part] = [[&old, &new], parts.each_ref()].map(planned);
+        prop_assert_eq!(unnumbered(whole), unnumbered(of_part));
     }
 
     #[test]
