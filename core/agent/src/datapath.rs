@@ -26,6 +26,12 @@ pub trait Datapath: Send {
     /// What it can send to other hosts and receive from them. Never empty.
     fn encapsulations(&self) -> BTreeSet<Encapsulation>;
 
+    /// Whether it reads packets as bytes, so that endpoints have to hand them over as they would be
+    /// on a wire: cut to size, checksums filled in.
+    fn reads_bytes(&self) -> bool {
+        false
+    }
+
     /// Takes hold of a port. From the return of this call nothing passes through it in either
     /// direction (quarantine) until a [`Desired`] names it with an endpoint. Called while the link
     /// is down. A port that is already held stays as it is: no packet is lost by asking again.

@@ -54,11 +54,13 @@ pub struct Started {
 }
 
 impl Fabric {
-    /// Starts a lab, and removes first what a killed run of this program left.
-    pub fn up((selvage, probe): (PathBuf, PathBuf)) -> Result<Fabric> {
+    /// Starts a lab in which `dataplane` enforces, and removes first what a killed run of this program left.
+    pub fn up((selvage, probe): (PathBuf, PathBuf), dataplane: &str) -> Result<Fabric> {
         let mut fabric = Fabric { selvage, probe, up: None };
         fabric.run(&["down", "--name", NAME])?;
-        let mut command = fabric.command(&["up", "--name", NAME, "--listen", "127.0.0.1:0"]);
+        let mut words = vec!["up", "--name", NAME, "--listen", "127.0.0.1:0"];
+        words.extend(["--dataplane", dataplane]);
+        let mut command = fabric.command(&words);
         // Its talk goes to a file, since it may outlive this program.
         let talk = File::create(LOG).with_context(|| format!("creating {LOG}"))?;
         // A group of its own: Ctrl-C is for this program, which then stops the lab in order.

@@ -24,16 +24,12 @@ static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 const POLICY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/three-tier.nac.yaml");
 
 fn main() -> ExitCode {
-    let keep = match std::env::args().skip(1).collect::<Vec<_>>().as_slice() {
-        [] => false,
-        [word] if word == "--keep" => true,
-        _ => {
-            eprintln!("usage: quickstart [--keep]");
-            return ExitCode::from(2);
-        }
+    let Some(wishes) = Wishes::read(std::env::args().skip(1)) else {
+        eprintln!("usage: quickstart [--keep] [--dataplane ebpf|ovs|mixed]");
+        return ExitCode::from(2);
     };
     let handler = ctrlc::set_handler(|| INTERRUPTED.store(true, Ordering::Relaxed));
-    let result = handler.context("catching Ctrl-C").and_then(|()| run(keep));
+    let result = handler.context("catching Ctrl-C").and_then(|()| run(&wishes));
     match result {
         Ok(otherwise) => ExitCode::from(u8::from(otherwise > 0)),
         Err(error) if interrupted().is_err() => {
@@ -47,6 +43,31 @@ fn main() -> ExitCode {
     }
 }
 
+/// What the caller asked for.
+struct Wishes {
+    /// The lab is left running.
+    keep: bool,
+    /// What enforces, as `selvage up` has it.
+    dataplane: String,
+}
+
+impl Wishes {
+    fn read(mut words: impl Iterator<Item = String>) -> Option<Wishes> {
+        let mut wishes = Wishes { keep: false, dataplane: "ebpf".to_owned() };
+        while let Some(word) = words.next() {
+            match word.as_str() {
+                "--keep" => wishes.keep = true,
+                "--dataplane" => {
+                    let known = |plane: &String| ["ebpf", "ovs", "mixed"].contains(&&**plane);
+                    wishes.dataplane = words.next().filter(known)?;
+                }
+                _ => return None,
+            }
+        }
+        Some(wishes)
+    }
+}
+
 /// Ends the run if somebody pressed Ctrl-C.
 fn interrupted() -> Result<()> {
     ensure!(!INTERRUPTED.load(Ordering::Relaxed), "interrupted");
@@ -54,13 +75,18 @@ fn interrupted() -> Result<()> {
 }
 
 /// The whole story; how many probes went otherwise than the policy says.
-fn run(keep: bool) -> Result<usize> {
+fn run(wishes: &Wishes) -> Result<usize> {
     ensure!(nix::unistd::Uid::effective().is_root(), "root is needed: namespaces, eBPF; use sudo");
     let policy = Path::new(POLICY).canonicalize().context("finding the example policy")?;
     let expected = expect::Policy::read(&policy)?;
 
-    step("two hosts, a controller, an agent on each host");
-    let mut fabric = Fabric::up(programs()?)?;
+    let planes = match wishes.dataplane.as_str() {
+        "mixed" => "eBPF on one, Open vSwitch on the other",
+        "ovs" => "Open vSwitch on both",
+        _ => "eBPF on both",
+    };
+    step(&format!("two hosts, a controller, an agent on each host; {planes}"));
+    let mut fabric = Fabric::up(programs()?, &wishes.dataplane)?;
     interrupted()?;
 
     step(&format!("the policy: {}", POLICY.rsplit('/').next().unwrap_or_default()));
@@ -83,7 +109,7 @@ fn run(keep: bool) -> Result<usize> {
     let status = fabric.status()?;
     report::status(&status);
     let otherwise = results.iter().filter(|r| !r.as_expected()).count();
-    if keep {
+    if wishes.keep {
         fabric.keep();
     } else {
         fabric.down()?;

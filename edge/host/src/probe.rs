@@ -36,6 +36,9 @@ impl Feature {
     pub const AGENT: &[Feature] =
         &[Feature::Root, Feature::Tcx, Feature::Btf, Feature::Bpffs, Feature::Veth, Feature::Vxlan];
 
+    /// What an agent needs that has Open vSwitch enforce.
+    pub const SWITCH: &[Feature] = &[Feature::Root, Feature::Veth];
+
     /// What the sandbox needs.
     pub const SANDBOX: &[Feature] = &[Feature::Root, Feature::UserNamespaces];
 

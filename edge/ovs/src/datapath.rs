@@ -182,6 +182,10 @@ impl Datapath for Ovs {
         [Encapsulation::EpgVni].into()
     }
 
+    fn reads_bytes(&self) -> bool {
+        self.config.datapath == "netdev"
+    }
+
     fn attach_port(&mut self, port: &Port) -> Result<()> {
         isolate(&port.name)?;
         let name = self.config.bridge.clone();
@@ -286,14 +290,20 @@ impl Datapath for Ovs {
 
     fn flush(&mut self) -> Result<()> {
         self.wanted = None;
-        let mut database = Client::connect(&self.config.database, PATIENCE).doing("connect")?;
-        for name in [self.config.bridge.clone(), self.config.underlay_bridge()] {
-            let doing = format!("remove bridge `{name}`");
-            database.remove_bridge(&name, &self.config.owner).doing(&doing)?;
-        }
+        remove(&self.config)?;
         self.live = None;
         Ok(())
     }
+}
+
+/// Removes the bridges of the agent that `config` names, with all that is in them; nothing else.
+pub fn remove(config: &Config) -> Result<()> {
+    let mut database = Client::connect(&config.database, PATIENCE).doing("connect")?;
+    for name in [config.bridge.clone(), config.underlay_bridge()] {
+        let doing = format!("remove bridge `{name}`");
+        database.remove_bridge(&name, &config.owner).doing(&doing)?;
+    }
+    Ok(())
 }
 
 /// The control socket of the switch daemon.

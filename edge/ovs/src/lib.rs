@@ -31,5 +31,5 @@ mod underlay;
 pub mod unixctl;
 
 pub use config::Config;
-pub use datapath::Ovs;
+pub use datapath::{Ovs, remove};
 pub use difference::{Flows, difference};

@@ -8,7 +8,7 @@ use selvage_agent::LinkPlan;
 use selvage_agent::datapath::Port;
 use selvage_agent::local::{Address, Code, Refusal};
 use selvage_host::watch::{self, Watcher};
-use selvage_host::{Change, Error, NetNs, Netlink, Route, Veth, sysctl};
+use selvage_host::{Change, Error, NetNs, Netlink, Route, Veth, fill_checksums, sysctl};
 use selvage_rules::Mac;
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -20,13 +20,15 @@ pub struct Links {
     here: NetNs,
     /// Marks the links that this agent made.
     group: u32,
+    /// Endpoints fill in the checksums of what they send, see [`selvage_host::fill_checksums`].
+    pub fill_checksums: bool,
 }
 
 impl Links {
     /// Links in the calling thread's namespace, marked as made by the agent `host`.
     pub fn open(host: &str) -> Result<Links, Error> {
         let (netlink, here) = (Netlink::open()?, NetNs::current()?);
-        Ok(Links { netlink, here, group: mark(host) })
+        Ok(Links { netlink, here, group: mark(host), fill_checksums: false })
     }
 
     /// The host's ends that this agent made, in whatever run.
@@ -52,7 +54,13 @@ impl Links {
             group: self.group,
         };
         let ifindex = self.netlink.create_veth(&veth).map_err(|error| made(&error, plan))?;
-        if let Err(error) = sysctl::silence_ipv6(&self.here, &plan.host_ifname) {
+        let silence = || {
+            if self.fill_checksums {
+                fill_checksums(there.as_ref().unwrap_or(&self.here), &plan.ifname)?;
+            }
+            sysctl::silence_ipv6(&self.here, &plan.host_ifname)
+        };
+        if let Err(error) = silence() {
             drop(self.remove(&plan.host_ifname));
             return Err(Refusal::new(Code::Link, error.to_string()));
         }

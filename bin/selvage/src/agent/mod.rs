@@ -57,6 +57,19 @@ pub struct Args {
     /// What enforces
     #[arg(long, value_name = "PLANE", value_enum, default_value = "ebpf")]
     dataplane: Dataplane,
+    /// Bridge of Open vSwitch that is this agent's own; made if there is none
+    #[arg(long, value_name = "BRIDGE", default_value = "selvage")]
+    ovs_bridge: String,
+    /// Socket of Open vSwitch's database; the bridge's own is beside it
+    #[arg(long, value_name = "PATH", default_value = "/run/openvswitch/db.sock")]
+    ovs_db: PathBuf,
+    /// Datapath of the bridge: `system` is the kernel's, `netdev` Open vSwitch's own
+    #[arg(long, value_name = "TYPE", default_value = "system", value_parser = ["system", "netdev"])]
+    ovs_datapath: String,
+    /// Link with the tunnel address, to be shared with the kernel: `netdev` tunnels only by a link
+    /// that Open vSwitch has
+    #[arg(long, value_name = "LINK")]
+    ovs_underlay: Option<String>,
     /// Remove everything an agent of this name left on this host, and end
     #[arg(long)]
     uninstall: bool,
@@ -67,6 +80,8 @@ pub struct Args {
 enum Dataplane {
     /// Programs at the edge of every link.
     Ebpf,
+    /// A bridge of Open vSwitch.
+    Ovs,
 }
 
 /// Runs it until it is told to stop.

@@ -6,6 +6,7 @@ use selvage_agent::MTU;
 use selvage_agent::datapath::Datapath;
 use selvage_ebpf::{Config, Ebpf};
 use selvage_host::{Netlink, Vxlan, bpffs};
+use selvage_ovs::Ovs;
 
 use super::start::{refused, system};
 use super::{Args, Dataplane};
@@ -29,6 +30,7 @@ pub fn open(args: &Args, host: &str) -> Result<Box<dyn Datapath>, Failure> {
             let config = Config::new(pin_dir(host), tunnel, Some(overlay));
             Ok(Box::new(Ebpf::open(config).map_err(refused)?))
         }
+        Dataplane::Ovs => Ok(Box::new(Ovs::open(ovs_config(args, host)).map_err(refused)?)),
     }
 }
 
@@ -42,6 +44,7 @@ pub fn remove(args: &Args, host: &str) -> Result<(), Failure> {
             let mut netlink = Netlink::open().map_err(system)?;
             netlink.delete_link(TUNNEL).map(drop).map_err(system)
         }
+        Dataplane::Ovs => selvage_ovs::remove(&ovs_config(args, host)).map_err(refused),
     }
 }
 
@@ -53,6 +56,17 @@ pub fn remove_pins(host: &str) -> Result<(), Failure> {
             Err(Failure::new(Kind::Failed, format!("cannot remove `{}`: {error}", dir.display())))
         }
         _ => Ok(()),
+    }
+}
+
+fn ovs_config(args: &Args, host: &str) -> selvage_ovs::Config {
+    selvage_ovs::Config {
+        database: args.ovs_db.clone(),
+        bridge: args.ovs_bridge.clone(),
+        owner: host.to_owned(),
+        datapath: args.ovs_datapath.clone(),
+        tunnel: args.tunnel_address.unwrap_or(std::net::Ipv4Addr::UNSPECIFIED.into()),
+        underlay: args.ovs_underlay.clone(),
     }
 }
 

@@ -13,7 +13,7 @@ use super::hands::{Hands, now};
 use super::links::{self, Links};
 use super::owner::{Event, Owner};
 use super::socket::Socket;
-use super::{Args, drops, plane};
+use super::{Args, Dataplane, drops, plane};
 use crate::docker::Plugin;
 use crate::exit::{Failure, Kind};
 
@@ -40,6 +40,7 @@ pub fn serve(args: Args) -> Result<(), Failure> {
     let watcher = Watcher::open().map_err(system)?;
     let mut links = Links::open(&host).map_err(system)?;
     let mut plane = plane::open(&args, &host)?;
+    links.fill_checksums = plane.reads_bytes();
     let endpoints = kept.map(|kept| kept.endpoints).unwrap_or_default();
     let endpoints = adopt(endpoints, &mut links, plane.as_mut())?;
     let source = plane.drops().map_err(refused)?;
@@ -148,8 +149,12 @@ fn hold(plane: &mut dyn Datapath, port: &Port) -> Result<(), Failure> {
 /// only: the file systems below `/sys` stay those of the machine. Before any thread, since a thread
 /// inherits its maker's namespace.
 fn enter(args: &Args) -> Result<(), Failure> {
-    probe::require(Feature::AGENT).map_err(|error| unable(&error))?;
-    bpffs::ensure(bpffs::PATH).map_err(system)?;
+    let is_ebpf = args.dataplane == Dataplane::Ebpf;
+    let needed = if is_ebpf { Feature::AGENT } else { Feature::SWITCH };
+    probe::require(needed).map_err(|error| unable(&error))?;
+    if is_ebpf {
+        bpffs::ensure(bpffs::PATH).map_err(system)?;
+    }
     if let Some(name) = &args.netns {
         let namespace = NetNs::named(name).map_err(|error| {
             Failure::new(Kind::Input, error.to_string())

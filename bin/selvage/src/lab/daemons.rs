@@ -15,7 +15,8 @@ use nix::unistd::{Pid, Uid};
 use selvage_agent::local::{Nothing, Request, Response};
 
 use super::failed;
-use super::plan::{Host, Plan};
+use super::plan::{Enforces, Host, Plan};
+use super::switch::{self, Part};
 use crate::client::Agents;
 use crate::exit::{Failure, Kind};
 
@@ -89,6 +90,11 @@ pub fn stop_workloads(plan: &Plan, host: &Host) -> Result<(), Failure> {
 
 /// Removes what an agent left in the kernel, running or not.
 pub fn uninstall_agent(plan: &Plan, host: &Host) -> Result<(), Failure> {
+    if host.dataplane == Enforces::Ovs {
+        // What the agent made is in a switch that goes as a whole, and in the host's namespace.
+        switch::stop(plan, host);
+        return Ok(());
+    }
     let mut command = agent_command(plan, host);
     command.arg("--uninstall");
     run(command, &format!("cleaning up host {}", host.name))
@@ -158,8 +164,15 @@ pub struct Daemons(Vec<Daemon>);
 struct Daemon {
     name: String,
     child: Child,
-    /// `None`: the controller; else the index of the agent's host in the plan.
-    host: Option<usize>,
+    role: Role,
+}
+
+/// What a daemon is. A number is the place of its host in the plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Controller,
+    Agent(usize),
+    Part(usize, Part),
 }
 
 impl Daemons {
@@ -169,7 +182,7 @@ impl Daemons {
         self.0.push(Daemon {
             name: "controller".to_owned(),
             child: spawn(controller_command(plan), plan, "controller")?,
-            host: None,
+            role: Role::Controller,
         });
         self.wait(plan, signals, || beacon.exists())
     }
@@ -185,9 +198,29 @@ impl Daemons {
         self.0.push(Daemon {
             name: host.name.clone(),
             child: spawn(agent_command(plan, host), plan, &host.name)?,
-            host: plan.hosts.iter().position(|h| h.name == host.name),
+            role: Role::Agent(place_of(plan, host)),
         });
         self.wait(plan, signals, || is_connected(&socket))
+    }
+
+    /// Starts the switch of one host and waits until it answers.
+    pub fn start_switch(
+        &mut self,
+        plan: &Plan,
+        host: &Host,
+        signals: &Signals,
+    ) -> Result<(), Failure> {
+        switch::prepare(plan, host)?;
+        for part in [Part::Database, Part::Switch] {
+            let name = part.name(host);
+            let child = spawn(switch::command(plan, host, part)?, plan, &name)?;
+            self.0.push(Daemon { name, child, role: Role::Part(place_of(plan, host), part) });
+            self.wait(plan, signals, || switch::is_up(plan, host, part))?;
+            if part == Part::Database {
+                switch::initialise(plan, host)?;
+            }
+        }
+        Ok(())
     }
 
     /// Waits until the daemon started last is ready.
@@ -220,12 +253,7 @@ impl Daemons {
             for daemon in &mut self.0 {
                 let Ok(Some(status)) = daemon.child.try_wait() else { continue };
                 eprintln!("{} ended ({status}); starting it again", daemon.name);
-                let host = daemon.host.and_then(|index| plan.hosts.get(index));
-                let command = match host {
-                    Some(host) => agent_command(plan, host),
-                    None => controller_command(plan),
-                };
-                daemon.child = spawn(command, plan, &daemon.name)?;
+                daemon.child = spawn(daemon.role.command(plan)?, plan, &daemon.name)?;
             }
         }
         Ok(())
@@ -248,6 +276,23 @@ impl Daemons {
             }
         }
     }
+}
+
+impl Role {
+    fn command(self, plan: &Plan) -> Result<Command, Failure> {
+        let host = |place: usize| {
+            plan.hosts.get(place).ok_or_else(|| failed("starting a daemon again", "no such host"))
+        };
+        match self {
+            Role::Controller => Ok(controller_command(plan)),
+            Role::Agent(place) => Ok(agent_command(plan, host(place)?)),
+            Role::Part(place, part) => switch::command(plan, host(place)?, part),
+        }
+    }
+}
+
+fn place_of(plan: &Plan, host: &Host) -> usize {
+    plan.hosts.iter().position(|one| one.name == host.name).unwrap_or_default()
 }
 
 fn controller_command(plan: &Plan) -> Command {
@@ -274,6 +319,11 @@ fn agent_command(plan: &Plan, host: &Host) -> Command {
         .arg(plan.host_dir(host))
         .arg("--state-dir")
         .arg(plan.state().join(&host.name));
+    if host.dataplane == Enforces::Ovs {
+        command.args(["--dataplane", "ovs", "--ovs-datapath", "netdev"]);
+        command.args(["--ovs-underlay", &host.link]);
+        command.arg("--ovs-db").arg(switch::database(plan, host));
+    }
     command
 }
 

@@ -8,6 +8,7 @@
 mod daemons;
 mod network;
 mod plan;
+mod switch;
 
 use std::path::PathBuf;
 
@@ -30,6 +31,9 @@ pub struct Args {
     /// How many hosts
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=16))]
     hosts: u8,
+    /// What enforces on the hosts
+    #[arg(long, value_name = "PLANE", value_enum, default_value = "ebpf")]
+    dataplane: plan::Dataplanes,
     /// Address of the REST API; port 0 takes a free one
     #[arg(long, default_value = "127.0.0.1:8443", value_name = "ADDR:PORT")]
     listen: String,
@@ -55,7 +59,8 @@ struct Place {
 
 /// Makes the lab, keeps it until told to stop, removes it. Whatever fails half-way is removed too.
 pub fn run(args: Args) -> Result<(), Failure> {
-    let plan = Plan::new(&args.place.name, &args.place.run_dir, args.hosts, &args.listen);
+    let place = &args.place;
+    let plan = Plan::new(&place.name, &place.run_dir, args.hosts, &args.listen, args.dataplane);
     daemons::require_root()?;
     plan.refuse_if_running()?;
     // From here on a signal is a message to read, not a death: nothing may be left behind.
@@ -87,6 +92,9 @@ fn up(
     network::create(plan)?;
     running.start_controller(plan, signals)?;
     for host in &plan.hosts {
+        if host.dataplane == plan::Enforces::Ovs {
+            running.start_switch(plan, host, signals)?;
+        }
         running.start_agent(plan, host, signals)?;
     }
     eprintln!("the lab is up: {} hosts; Ctrl-C or `selvage down` stops it", plan.hosts.len());

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use selvage_host::{NetNs, Netlink, Route, Veth, sysctl};
+use selvage_host::{NetNs, Netlink, Route, Veth, fill_checksums, sysctl};
 
 use super::failed;
 use super::plan::{Host, PREFIX_LEN, Plan};
@@ -31,7 +31,14 @@ fn make(plan: &Plan) -> selvage_host::Result<()> {
     let mut netlink = Netlink::open_in(&spine)?;
     netlink.set_up("lo")?;
     netlink.add_address(LOOPBACK, IpAddr::V4(plan.opflex), 32)?;
-    plan.hosts.iter().try_for_each(|host| join(&mut netlink, host))
+    for host in &plan.hosts {
+        join(&mut netlink, host)?;
+        // What leaves a machine by a wire has its checksums, and switches rely on it.
+        if plan.has_switches() {
+            fill_checksums(&NetNs::named(&host.netns)?, &host.link)?;
+        }
+    }
+    Ok(())
 }
 
 /// Makes one host and its link to the spine.

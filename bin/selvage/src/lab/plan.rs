@@ -41,6 +41,40 @@ pub struct Host {
     pub address: Ipv4Addr,
     /// The spine's address on its link.
     pub gateway: Ipv4Addr,
+    /// What enforces on it.
+    pub dataplane: Enforces,
+}
+
+/// What enforces on a host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Enforces {
+    /// Programs at the edge of every link.
+    Ebpf,
+    /// A switch of its own.
+    Ovs,
+}
+
+/// What enforces in a lab.
+#[derive(clap::ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dataplanes {
+    /// eBPF on every host.
+    Ebpf,
+    /// Open vSwitch on every host.
+    Ovs,
+    /// The two in turn: eBPF on the first host, Open vSwitch on the second.
+    Mixed,
+}
+
+impl Dataplanes {
+    fn of(self, host: u8) -> Enforces {
+        match self {
+            Dataplanes::Ebpf => Enforces::Ebpf,
+            Dataplanes::Ovs => Enforces::Ovs,
+            Dataplanes::Mixed if host % 2 == 1 => Enforces::Ebpf,
+            Dataplanes::Mixed => Enforces::Ovs,
+        }
+    }
 }
 
 /// Length of the prefix of a host's underlay network.
@@ -58,7 +92,13 @@ pub fn parse_name(text: &str) -> Result<String, String> {
 impl Plan {
     /// A lab with this many hosts. Addresses are of 198.18.0.0/15, which RFC 2544 sets aside for
     /// tests; they exist in the lab's own namespaces only.
-    pub fn new(name: &str, run_dir: &Path, hosts: u8, listen: &str) -> Plan {
+    pub fn new(
+        name: &str,
+        run_dir: &Path,
+        hosts: u8,
+        listen: &str,
+        dataplanes: Dataplanes,
+    ) -> Plan {
         // Names of agents are pinned names too, so those of two labs must differ.
         let prefix = if name == DEFAULT_NAME { String::new() } else { format!("{name}-") };
         let host = |number: u8| Host {
@@ -67,6 +107,7 @@ impl Plan {
             link: format!("sv{name}{number}"),
             address: Ipv4Addr::new(198, 18, number, 2),
             gateway: Ipv4Addr::new(198, 18, number, 1),
+            dataplane: dataplanes.of(number),
         };
         Plan {
             name: name.to_owned(),
@@ -84,7 +125,7 @@ impl Plan {
     pub fn read(name: &str, run_dir: &Path) -> Result<Plan, Failure> {
         match fs::read_to_string(run_dir.join("lab.json")) {
             Ok(text) => serde_json::from_str(&text).map_err(|error| failed("lab.json", error)),
-            Err(_) => Ok(Plan { pid: 0, ..Plan::new(name, run_dir, 16, "") }),
+            Err(_) => Ok(Plan { pid: 0, ..Plan::new(name, run_dir, 16, "", Dataplanes::Ebpf) }),
         }
     }
 
@@ -150,6 +191,16 @@ impl Plan {
     /// Where daemons keep their state.
     pub fn state(&self) -> PathBuf {
         self.run_dir.join("state")
+    }
+
+    /// Whether a switch is to be started on any host.
+    pub fn has_switches(&self) -> bool {
+        self.hosts.iter().any(|host| host.dataplane == Enforces::Ovs)
+    }
+
+    /// Where one host's switch keeps its sockets and its database.
+    pub fn switch_dir(&self, host: &Host) -> PathBuf {
+        self.host_dir(host).join("ovs")
     }
 
     /// The run directory of one host's agent.
