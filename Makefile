@@ -16,8 +16,9 @@ deps: ## Install the Debian packages that building and testing needs
 release: deps
 	$(CARGO) build --release --locked --package selvage --package selvage-testkit --package quickstart
 
-quickstart: release ## Two hosts, nine workloads, every pair probed (KEEP=1, DATAPLANE=ebpf|ovs|mixed)
-	@target/release/quickstart $(if $(KEEP),--keep) $(if $(DATAPLANE),--dataplane $(DATAPLANE))
+quickstart: release ## Two hosts, nine workloads, every pair probed (KEEP=1, DATAPLANE=ebpf|ovs|mixed, WORKLOADS=docker)
+	@target/release/quickstart $(if $(KEEP),--keep) $(if $(DATAPLANE),--dataplane $(DATAPLANE)) \
+		$(if $(WORKLOADS),--workloads $(WORKLOADS))
 
 lint:
 	$(CARGO) fmt --all --check

@@ -1,22 +1,24 @@
 //! The lab, through the command line that a user has.
 
 use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use selvage_agent::local::DropView;
+use selvage_agent::local::{DropView, EndpointView, Nothing, Request, Response};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::interrupted;
 
 /// Where this lab lives: beside, not in, the place of daemons that serve this machine.
-const RUN_DIR: &str = "/run/selvage-quickstart";
+pub const RUN_DIR: &str = "/run/selvage-quickstart";
 const NAME: &str = "qs";
 
 /// What the lab itself says; removed with it.
@@ -51,6 +53,19 @@ pub struct Started {
     pub addresses: Vec<std::net::IpAddr>,
     pub netns: PathBuf,
     pub attach_us: Option<u64>,
+}
+
+/// What the lab wrote down.
+#[derive(Deserialize)]
+struct LabPlan {
+    hosts: Vec<HostPlan>,
+}
+
+/// One host of it.
+#[derive(Deserialize)]
+pub struct HostPlan {
+    pub name: String,
+    pub netns: String,
 }
 
 impl Fabric {
@@ -112,6 +127,25 @@ impl Fabric {
         words.extend([INSIDE, "serve", "--name", name]);
         words.extend(ports.iter().map(String::as_str));
         self.json(&words)
+    }
+
+    /// The hosts, as the lab wrote them down.
+    pub fn hosts(&self) -> Result<Vec<HostPlan>> {
+        let text = fs::read_to_string(format!("{RUN_DIR}/lab.json")).context("reading lab.json")?;
+        let plan: LabPlan = serde_json::from_str(&text).context("lab.json")?;
+        Ok(plan.hosts)
+    }
+
+    /// The endpoints of a host.
+    pub fn endpoints(&self, host: &str) -> Result<Vec<EndpointView>> {
+        let mut stream = UnixStream::connect(format!("{RUN_DIR}/{host}/agent.sock"))?;
+        writeln!(stream, "{}", serde_json::to_string(&Request::List(Nothing {}))?)?;
+        let mut line = String::new();
+        BufReader::new(stream).read_line(&mut line)?;
+        match serde_json::from_str(&line)? {
+            Response::Endpoints(list) => Ok(list),
+            other => bail!("the agent of {host} answered {other:?}"),
+        }
     }
 
     /// What the agents dropped.

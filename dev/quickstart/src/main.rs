@@ -3,8 +3,10 @@
 //! It drives the `selvage` binary as a user would, by its command line; what the policy says it asks
 //! of the oracle, which shares no code with the compiler that the controller runs.
 
+mod containers;
 mod expect;
 mod fabric;
+mod options;
 mod progress;
 mod report;
 mod workloads;
@@ -15,7 +17,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result, bail, ensure};
 
+use containers::Containers;
 use fabric::{Applied, Fabric};
+use options::{Options, Workloads};
 use progress::step;
 
 /// Set by Ctrl-C; looked at between steps and in every wait.
@@ -24,12 +28,15 @@ static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 const POLICY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/three-tier.nac.yaml");
 
 fn main() -> ExitCode {
-    let Some(wishes) = Wishes::read(std::env::args().skip(1)) else {
-        eprintln!("usage: quickstart [--keep] [--dataplane ebpf|ovs|mixed]");
-        return ExitCode::from(2);
+    let options = match Options::read(std::env::args().skip(1)) {
+        Ok(options) => options,
+        Err(wrong) => {
+            eprintln!("quickstart: {wrong}\n{}", options::USAGE);
+            return ExitCode::from(2);
+        }
     };
     let handler = ctrlc::set_handler(|| INTERRUPTED.store(true, Ordering::Relaxed));
-    let result = handler.context("catching Ctrl-C").and_then(|()| run(&wishes));
+    let result = handler.context("catching Ctrl-C").and_then(|()| run(&options));
     match result {
         Ok(otherwise) => ExitCode::from(u8::from(otherwise > 0)),
         Err(error) if interrupted().is_err() => {
@@ -43,31 +50,6 @@ fn main() -> ExitCode {
     }
 }
 
-/// What the caller asked for.
-struct Wishes {
-    /// The lab is left running.
-    keep: bool,
-    /// What enforces, as `selvage up` has it.
-    dataplane: String,
-}
-
-impl Wishes {
-    fn read(mut words: impl Iterator<Item = String>) -> Option<Wishes> {
-        let mut wishes = Wishes { keep: false, dataplane: "ebpf".to_owned() };
-        while let Some(word) = words.next() {
-            match word.as_str() {
-                "--keep" => wishes.keep = true,
-                "--dataplane" => {
-                    let known = |plane: &String| ["ebpf", "ovs", "mixed"].contains(&&**plane);
-                    wishes.dataplane = words.next().filter(known)?;
-                }
-                _ => return None,
-            }
-        }
-        Some(wishes)
-    }
-}
-
 /// Ends the run if somebody pressed Ctrl-C.
 fn interrupted() -> Result<()> {
     ensure!(!INTERRUPTED.load(Ordering::Relaxed), "interrupted");
@@ -75,26 +57,34 @@ fn interrupted() -> Result<()> {
 }
 
 /// The whole story; how many probes went otherwise than the policy says.
-fn run(wishes: &Wishes) -> Result<usize> {
+fn run(options: &Options) -> Result<usize> {
     ensure!(nix::unistd::Uid::effective().is_root(), "root is needed: namespaces, eBPF; use sudo");
     let policy = Path::new(POLICY).canonicalize().context("finding the example policy")?;
     let expected = expect::Policy::read(&policy)?;
 
-    let planes = match wishes.dataplane.as_str() {
+    let planes = match options.dataplane.as_str() {
         "mixed" => "eBPF on one, Open vSwitch on the other",
         "ovs" => "Open vSwitch on both",
         _ => "eBPF on both",
     };
     step(&format!("two hosts, a controller, an agent on each host; {planes}"));
-    let mut fabric = Fabric::up(programs()?, &wishes.dataplane)?;
+    containers::remove_left()?;
+    let mut fabric = Fabric::up(programs()?, &options.dataplane)?;
     interrupted()?;
 
     step(&format!("the policy: {}", POLICY.rsplit('/').next().unwrap_or_default()));
     fabric.apply(&policy)?;
     interrupted()?;
 
+    let mut containers = match options.workloads {
+        Workloads::Sandbox => None,
+        Workloads::Docker => {
+            step("a Docker engine on each host, with a network for each tier");
+            Some(Containers::start(&fabric, &fabric.probe, options.keep)?)
+        }
+    };
     step("nine workloads, three a tier, over both hosts");
-    let workloads = workloads::start(&mut fabric)?;
+    let workloads = workloads::start(&fabric, containers.as_ref())?;
 
     step("a change and its undoing, with the workloads there to feel it");
     let applied = change_and_undo(&fabric, &policy)?;
@@ -109,7 +99,12 @@ fn run(wishes: &Wishes) -> Result<usize> {
     let status = fabric.status()?;
     report::status(&status);
     let otherwise = results.iter().filter(|r| !r.as_expected()).count();
-    if wishes.keep {
+    match containers.take() {
+        Some(containers) if options.keep => containers.keep(),
+        Some(containers) => containers.remove(&fabric)?,
+        None => {}
+    }
+    if options.keep {
         fabric.keep();
     } else {
         fabric.down()?;

@@ -8,12 +8,13 @@ use anyhow::{Context, Result, bail};
 use selvage_rules::EtherType;
 use selvage_testkit::probe::{Outcome, What, probe};
 
+use crate::containers::Containers;
 use crate::expect::{Expected, Policy};
 use crate::fabric::{Fabric, Started};
 use crate::interrupted;
 use crate::progress::bar;
 
-const TIERS: [&str; 3] = ["web", "app", "db"];
+pub const TIERS: [&str; 3] = ["web", "app", "db"];
 const HOSTS: [&str; 2] = ["qs-h1", "qs-h2"];
 
 /// The ports of the three contracts, and one that no contract names.
@@ -63,7 +64,7 @@ impl Probed {
 }
 
 /// Starts three workloads of each tier, the hosts taking turns, and waits until they serve.
-pub fn start(fabric: &mut Fabric) -> Result<Vec<Workload>> {
+pub fn start(fabric: &Fabric, containers: Option<&Containers>) -> Result<Vec<Workload>> {
     let ports: Vec<String> = PORTS.iter().map(u16::to_string).collect();
     let mut workloads = Vec::new();
     let bar = bar(TIERS.len() * 3, "workloads");
@@ -72,7 +73,10 @@ pub fn start(fabric: &mut Fabric) -> Result<Vec<Workload>> {
             let name = format!("{tier}-{number}");
             let turn = workloads.len() % HOSTS.len();
             let host = HOSTS.get(turn).context("there are two hosts")?;
-            let started = fabric.start(host, &format!("shop/store/{tier}"), &name, &ports)?;
+            let started = match containers {
+                Some(containers) => containers.start_one(fabric, host, tier, &name, &ports)?,
+                None => fabric.start(host, &format!("shop/store/{tier}"), &name, &ports)?,
+            };
             let addresses: Vec<String> = started.addresses.iter().map(IpAddr::to_string).collect();
             bar.suspend(|| eprintln!("   {name} on {}: {}", started.host, addresses.join(" ")));
             workloads.push(Workload { tier, started });

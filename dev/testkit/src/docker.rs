@@ -12,7 +12,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -21,7 +21,10 @@ const DOCKERD: &str = "/usr/sbin/dockerd";
 const DOCKER: &str = "/usr/bin/docker";
 
 /// How long the engine may take to answer, or to end.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The file that says which process keeps the namespaces, and which cgroup the containers are in.
+const KEEPER: &str = "keeper";
 
 /// How often something that must become true is looked at.
 const GLANCE: Duration = Duration::from_millis(10);
@@ -76,10 +79,18 @@ impl Engine {
             engine: None,
         };
         engine.init = wait("process 1 of the engine's namespaces", || {
+            if let Ok(Some(status)) = engine.keeper.try_wait() {
+                return Some(Err(anyhow!(
+                    "no namespaces for Docker ({status}): {}",
+                    engine.kept()
+                )));
+            }
             let child = child_of(unshare)?;
             let ready = fs::read_to_string(format!("/proc/{child}/comm")).ok()?;
-            (ready.trim() == "sleep").then_some(child)
-        })?;
+            (ready.trim() == "sleep").then_some(Ok(child))
+        })??;
+        let note = format!("{} {}", engine.keeper.id(), engine.cgroup);
+        fs::write(engine.plan.dir.join(KEEPER), note)?;
         engine.start_again()?;
         Ok(engine)
     }
@@ -119,6 +130,11 @@ impl Engine {
             std::thread::sleep(GLANCE);
         }
         Ok(())
+    }
+
+    /// Whether containers live on when it ends, from its next start on.
+    pub fn set_live_restore(&mut self, live_restore: bool) {
+        self.plan.live_restore = live_restore;
     }
 
     /// Ends the engine proper as an administrator would.
@@ -214,6 +230,11 @@ impl Engine {
         lines.get(lines.len().saturating_sub(60)..).unwrap_or_default().join("\n")
     }
 
+    /// What went wrong with the namespaces.
+    fn kept(&self) -> String {
+        fs::read_to_string(self.plan.dir.join("keeper.log")).unwrap_or_default().trim().to_owned()
+    }
+
     fn log_path(&self) -> PathBuf {
         self.plan.dir.join("dockerd.log")
     }
@@ -239,17 +260,35 @@ impl Drop for Engine {
     }
 }
 
+/// Ends an engine that was left, or what is left of one that was killed, by the folder of its data.
+pub fn remove_left_of(dir: &Path) -> Result<()> {
+    let note = fs::read_to_string(dir.join(KEEPER)).unwrap_or_default();
+    if let Some((keeper, cgroup)) = note.split_once(' ') {
+        let name = || fs::read_to_string(format!("/proc/{keeper}/comm")).unwrap_or_default();
+        if name().trim() == "unshare" {
+            // What it keeps ends with it.
+            kill(Pid::from_raw(keeper.parse()?), Signal::SIGKILL)?;
+            wait("the end of an engine that was left", || {
+                (name().trim() != "unshare").then_some(())
+            })?;
+        }
+        remove_cgroups(cgroup);
+    }
+    fs::remove_dir_all(dir).with_context(|| format!("removing {}", dir.display()))
+}
+
 /// Makes the namespaces. `/run` is empty in them but for the plugins, so no other engine's sockets
 /// are found there; `/etc/docker` too, where an engine puts its key.
 fn keep(plan: &Plan) -> Result<Child> {
     const SET_UP: &str = "set -e
 mount --make-rprivate /
 mount -t proc proc /proc
+mount --bind . /mnt
 mount -t tmpfs -o mode=755 tmpfs /run
 mkdir -p /etc/docker
 mount -t tmpfs tmpfs /etc/docker
 mkdir -p /run/docker/plugins
-mount --bind . /run/docker/plugins
+mount --move /mnt /run/docker/plugins
 cd /
 exec sleep infinity";
     let mut command = Command::new("nsenter");

@@ -102,7 +102,8 @@ impl Desk {
                     let Some(call) = call else { return };
                     self.next += 1;
                     let ticket = Ticket(self.next);
-                    tracing::debug!(method = call.method, ticket = self.next - TICKETS, "Docker calls");
+                    let (number, body) = (self.next - TICKETS, String::from_utf8_lossy(&call.body));
+                    tracing::debug!(number, method = call.method, %body, "Docker calls");
                     self.waiting.insert(ticket, call.reply);
                     self.driver.call(ticket, &call.method, &call.body);
                 }
@@ -121,6 +122,9 @@ impl Desk {
                         self.driver.saved(ticket, result);
                     }
                     Output::Reply(ticket, reply) => {
+                        let (number, body) =
+                            (ticket.0 - TICKETS, String::from_utf8_lossy(&reply.body));
+                        tracing::debug!(number, %body, "answered");
                         if let Some(waiting) = self.waiting.remove(&ticket) {
                             // Docker may have given up, or may be gone.
                             let _ = waiting.send(reply);

@@ -324,6 +324,7 @@ fn agent_command(plan: &Plan, host: &Host) -> Command {
         command.args(["--ovs-underlay", &host.link]);
         command.arg("--ovs-db").arg(switch::database(plan, host));
     }
+    command.arg(format!("--docker-socket={}", plan.plugins(host).join("selvage.sock").display()));
     command
 }
 

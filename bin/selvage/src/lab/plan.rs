@@ -207,4 +207,9 @@ impl Plan {
     pub fn host_dir(&self, host: &Host) -> PathBuf {
         self.run_dir.join(&host.name)
     }
+
+    /// Where a Docker engine on this host finds the agent, as its `/run/docker/plugins`.
+    pub fn plugins(&self, host: &Host) -> PathBuf {
+        self.host_dir(host).join("docker-plugins")
+    }
 }

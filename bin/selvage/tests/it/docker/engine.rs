@@ -31,21 +31,21 @@ impl Fabric {
         let (one, two) = two_hosts();
         let address = SocketAddr::new(one.tunnel, 8009);
         let controller = Controller::start(&one.space.ns, address, shop());
-        let (one, two) = (Site::start(one, address, false), Site::start(two, address, false));
+        let (one, two) = (Site::start(one, address), Site::start(two, address));
         Fabric { one, two, controller: Some(controller) }
     }
 }
 
 impl Site {
     /// An agent and an engine on `host`.
-    pub fn start(mut host: Host, controller: SocketAddr, live_restore: bool) -> Site {
+    fn start(mut host: Host, controller: SocketAddr) -> Site {
         host.start(controller);
         let plan = Plan {
             netns: host.space.ns.path().to_owned(),
             plugins: host.plugins(),
             dir: host.state_dir().with_file_name("docker"),
             bound: true,
-            live_restore,
+            live_restore: false,
         };
         let engine = Engine::start(plan).unwrap_or_else(|error| panic!("{error:#}"));
         assert!(Path::new(BUSYBOX).exists(), "{BUSYBOX} is missing: `make deps` installs it");
@@ -82,15 +82,42 @@ impl Site {
         address
     }
 
+    /// Starts a container again and waits until it serves.
+    pub fn start_again(&self, name: &str) -> IpAddr {
+        self.docker(&["start", name]).unwrap_or_else(|why| panic!("{why}\n{}", self.host.log()));
+        self.address(name)
+    }
+
+    /// Whether nothing is left on the host.
+    pub fn is_clean(&self) -> Result<(), String> {
+        let (list, links) = (self.host.list(), self.host.links());
+        if list.is_empty() && links.is_empty() {
+            Ok(())
+        } else {
+            Err(format!("{list:#?} {links:?}"))
+        }
+    }
+
     /// A container's IPv4 address, as Docker knows it.
     pub fn address(&self, name: &str) -> IpAddr {
         let format = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
         ip(&self.docker(&["inspect", "-f", format, name]).unwrap())
     }
 
-    /// What a new container is answered, to its first attempt.
-    pub fn fetch(&self, network: &str, from: IpAddr, port: u16) -> Result<String, String> {
-        let (from, port) = (from.to_string(), port.to_string());
-        self.docker(&["run", "--rm", "--network", network, "bb", "nc", "-w1", &from, &port])
+    /// What a new container is answered on tcp/5432, to its first attempt.
+    pub fn fetch(&self, network: &str, from: IpAddr) -> Result<String, String> {
+        self.ask(network, from, "5432", "-w9")
+    }
+
+    /// Likewise, with this patience of `nc`'s.
+    pub fn ask(
+        &self,
+        network: &str,
+        from: IpAddr,
+        port: &str,
+        patience: &str,
+    ) -> Result<String, String> {
+        let from = from.to_string();
+        self.docker(&["run", "--rm", "--network", network, "bb", "nc", patience, &from, port])
     }
 }

@@ -36,8 +36,8 @@ fn a_container_is_under_policy_from_its_first_packet_and_leaves_nothing() {
         &db.to_string(),
     ]);
     assert!(ping.as_ref().is_ok_and(|said| said.contains("1 packets received")), "{ping:?}");
-    assert_eq!(one.fetch("web", db, 5432).unwrap(), "db-1");
-    let refused = one.fetch("web", db, 22);
+    assert_eq!(one.fetch("web", db).unwrap(), "db-1");
+    let refused = one.ask("web", db, "22", "-w1");
     assert!(refused.is_err(), "{refused:?}");
     let sentence = "no contract lets web reach db on tcp/22";
     eventually("the drop is told", || {
@@ -154,6 +154,127 @@ fn what_cannot_be_is_said_in_one_line_and_leaves_nothing() {
     assert!(said.contains("hint: is the controller running and reachable?"), "{said}");
     // A group that is in use here is known.
     one.docker(&["run", "--rm", "--network", "web", "bb", "ls", "/"]).unwrap();
+}
+
+/// Waits until an engine's host has this many endpoints, all of them in force.
+fn settles(site: &engine::Site, count: usize) {
+    eventually("the endpoints are in force", || {
+        let list = site.host.list();
+        let ready = list.iter().all(|view| view.stage == Stage::Ready);
+        if list.len() == count && ready { Ok(()) } else { Err(format!("{list:#?}")) }
+    });
+}
+
+#[test]
+fn an_engine_that_ends_in_any_way_finds_its_networks_and_no_stale_endpoint() {
+    let mut fabric = Fabric::start();
+    let two = &mut fabric.two;
+    fabric.one.create_network("web", &["-o", EPG_WEB]).unwrap();
+    two.create_network("db", &["-o", EPG_DB]).unwrap();
+    let db = two.serve("db-1", "db");
+    let reaches = |db| fabric.one.fetch("web", db);
+    assert_eq!(reaches(db).unwrap(), "db-1");
+
+    // Killed: containers live on without it, and the next one takes them for dead.
+    two.engine.kill().unwrap();
+    assert_eq!(reaches(db).unwrap(), "db-1", "nobody needs the engine for that");
+    two.engine.start_again().unwrap();
+    eventually("the stale endpoint vanishes", || two.is_clean());
+    let db = two.start_again("db-1");
+    eventually("it serves", || reaches(db));
+
+    // Stopped in good order, it stops its containers.
+    two.engine.stop().unwrap();
+    eventually("nothing is left", || two.is_clean());
+    two.engine.set_live_restore(true);
+    two.engine.start_again().unwrap();
+    let db = two.start_again("db-1");
+    eventually("it serves", || reaches(db));
+
+    // Started anew under containers that live on.
+    for kill in [false, true] {
+        if kill {
+            two.engine.kill().unwrap()
+        } else {
+            two.engine.stop().unwrap()
+        }
+        assert_eq!(reaches(db).unwrap(), "db-1");
+        two.engine.start_again().unwrap();
+        assert_eq!((two.address("db-1"), reaches(db).unwrap()), (db, "db-1".to_owned()));
+        settles(two, 1);
+    }
+    two.docker(&["rm", "-f", "db-1"]).unwrap();
+    two.is_clean().unwrap();
+    two.docker(&["network", "rm", "db"]).unwrap();
+}
+
+#[test]
+fn an_agent_that_is_killed_comes_back_to_its_networks_and_containers() {
+    let mut fabric = Fabric::start();
+    let address = fabric.controller.as_ref().unwrap().address();
+    fabric.one.create_network("web", &["-o", EPG_WEB]).unwrap();
+    fabric.two.create_network("db", &["-o", EPG_DB]).unwrap();
+    let db = fabric.two.serve("db-1", "db");
+    fabric.two.host.kill();
+    assert_eq!(fabric.one.fetch("web", db).unwrap(), "db-1", "nobody needs the agent for that");
+    let said = fabric.two.create_network("more", &["-o", EPG_DB]).unwrap_err();
+    assert!(said.contains("selvage") && said.lines().count() == 1, "{said}");
+
+    fabric.two.host.start(address);
+    settles(&fabric.two, 1);
+    assert_eq!(fabric.one.fetch("web", db).unwrap(), "db-1");
+    let other = fabric.two.serve("db-2", "db");
+    assert_eq!(fabric.one.fetch("web", other).unwrap(), "db-2");
+    fabric.two.docker(&["rm", "-f", "db-1", "db-2"]).unwrap();
+    fabric.two.is_clean().unwrap();
+    fabric.two.docker(&["network", "rm", "db"]).unwrap();
+
+    // A container that is in two groups has a link in each; one that leaves keeps the other.
+    let one = &fabric.one;
+    one.create_network("db", &["-o", EPG_DB]).unwrap();
+    one.serve("both", "db");
+    one.docker(&["network", "connect", "web", "both"]).unwrap();
+    assert_eq!(one.host.list().len(), 2);
+    one.docker(&["network", "disconnect", "db", "both"]).unwrap();
+    let groups: Vec<String> = one.host.list().into_iter().map(|view| view.group).collect();
+    assert_eq!(groups, ["uni/tn-shop/ap-store/epg-web"]);
+}
+
+#[test]
+fn containers_started_at_the_same_time_on_two_hosts_have_addresses_of_their_own() {
+    let fabric = Fabric::start();
+    let mut all = std::collections::BTreeSet::new();
+    let sites = [&fabric.one, &fabric.two];
+    for site in sites {
+        site.create_network("web", &["--ipv6", "-o", EPG_WEB]).unwrap();
+    }
+    std::thread::scope(|scope| {
+        for site in sites {
+            for number in 1..=3 {
+                let name = format!("web-{number}");
+                scope.spawn(move || {
+                    let words =
+                        ["run", "-d", "--name", &name, "--network", "web", "bb", "sleep", "99"];
+                    site.docker(&words).unwrap();
+                });
+            }
+        }
+    });
+    let format = "{{range .NetworkSettings.Networks}}{{.IPAddress}} {{.GlobalIPv6Address}}{{end}}";
+    for site in sites {
+        for number in 1..=3 {
+            let name = format!("web-{number}");
+            let told = site.docker(&["inspect", "-f", format, &name]).unwrap();
+            for address in told.split_whitespace().map(ip) {
+                assert!(all.insert(address), "{address} is given twice");
+            }
+        }
+    }
+    assert_eq!(all.len(), 12, "one of each family for each: {all:?}");
+    let last = all.last().unwrap().to_string();
+    let ping = ["exec", "web-1", "ping", "-c1", "-W2", &last];
+    let said = fabric.one.docker(&ping).unwrap();
+    assert!(said.contains("1 packets received"), "{said}");
 }
 
 fn ip(text: &str) -> IpAddr {
