@@ -34,6 +34,8 @@ pub fn remove_left() -> Result<()> {
     for folder in std::fs::read_dir(DIR).into_iter().flatten().flatten() {
         remove_left_of(&folder.path())?;
     }
+    // Where it is not there, or not empty, nothing is to be done.
+    let _ = std::fs::remove_dir(DIR);
     Ok(())
 }
 
@@ -114,7 +116,8 @@ impl Containers {
             let left = fabric.endpoints(&site.host)?;
             ensure!(left.is_empty(), "{} endpoints are left on {}", left.len(), site.host);
         }
-        Ok(())
+        drop(self);
+        remove_left()
     }
 
     /// Leaves the engines running, and says how to look around.

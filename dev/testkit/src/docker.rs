@@ -87,7 +87,7 @@ impl Engine {
             }
             let child = child_of(unshare)?;
             let ready = fs::read_to_string(format!("/proc/{child}/comm")).ok()?;
-            (ready.trim() == "sleep").then_some(Ok(child))
+            (ready.trim() == "tini").then_some(Ok(child))
         })??;
         let note = format!("{} {}", engine.keeper.id(), engine.cgroup);
         fs::write(engine.plan.dir.join(KEEPER), note)?;
@@ -278,7 +278,8 @@ pub fn remove_left_of(dir: &Path) -> Result<()> {
 }
 
 /// Makes the namespaces. `/run` is empty in them but for the plugins, so no other engine's sockets
-/// are found there; `/etc/docker` too, where an engine puts its key.
+/// are found there; `/etc/docker` too, where an engine puts its key. Process 1 is one that buries the
+/// dead: an engine that starts takes a zombie of its predecessor's `containerd` for a live one.
 fn keep(plan: &Plan) -> Result<Child> {
     const SET_UP: &str = "set -e
 mount --make-rprivate /
@@ -290,7 +291,7 @@ mount -t tmpfs tmpfs /etc/docker
 mkdir -p /run/docker/plugins
 mount --move /mnt /run/docker/plugins
 cd /
-exec sleep infinity";
+exec tini -- sleep infinity";
     let mut command = Command::new("nsenter");
     let mut net = std::ffi::OsString::from("--net=");
     net.push(&plan.netns);

@@ -106,6 +106,9 @@ pub fn uninstall(args: &Args) -> Result<(), Failure> {
         }
     }
     let _ = std::fs::remove_file(args.run_dir.join("agent.sock"));
+    if let Some(socket) = &args.docker_socket {
+        let _ = std::fs::remove_file(socket);
+    }
     state.clear().map_err(|why| Failure::new(Kind::Failed, why))
 }
 

@@ -8,8 +8,10 @@
     reason = "a test fails by panicking"
 )]
 
+mod ahead;
 mod attach;
 mod controller;
+mod docker;
 mod drops;
 mod life;
 mod world;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use selvage_agent::datapath::{Applied, PlaneError};
-use selvage_agent::local::{Attach, Code, Detach, EndpointView, Refusal, Response};
+use selvage_agent::local::{Attach, Code, Detach, EndpointView, Refusal, Request, Response};
 use selvage_agent::record::{Endpoints, Moves, Policy};
 use selvage_agent::{Agent, Config, Now, Output, Restored, Ticket};
 use selvage_opflex::Time;
@@ -221,6 +221,20 @@ impl World {
         self.agent.attach(ticket, request, self.now);
         self.run();
         ticket
+    }
+
+    /// Asks as the local socket does; the answer, if it comes at once.
+    pub fn ask(&mut self, request: Request) -> Option<Response> {
+        let ticket = self.ticket();
+        match request {
+            Request::Attach(attach) => self.agent.attach(ticket, attach, self.now),
+            Request::Detach(detach) => self.agent.detach(ticket, &detach.id, self.now),
+            Request::Reserve(reserve) => self.agent.reserve(ticket, reserve, self.now),
+            Request::Group(question) => self.agent.ask_group(ticket, &question, self.now),
+            other => panic!("no way to ask {other:?}"),
+        }
+        self.run();
+        self.answers.get(&ticket).cloned()
     }
 
     pub fn attach(&mut self, id: &str, epg: &str) -> Result<EndpointView, Refusal> {

@@ -215,8 +215,13 @@ fn an_agent_that_is_killed_comes_back_to_its_networks_and_containers() {
     fabric.one.create_network("web", &["-o", EPG_WEB]).unwrap();
     fabric.two.create_network("db", &["-o", EPG_DB]).unwrap();
     let db = fabric.two.serve("db-1", "db");
+    let client = ["run", "-d", "--name", "web-1", "--network", "web", "bb", "sleep", "9999"];
+    fabric.one.docker(&client).unwrap();
+    let at = db.to_string();
+    let ask = ["exec", "web-1", "nc", "-w9", &at, "5432"];
+    assert_eq!(fabric.one.docker(&ask).unwrap(), "db-1");
     fabric.two.host.kill();
-    assert_eq!(fabric.one.fetch("web", db).unwrap(), "db-1", "nobody needs the agent for that");
+    assert_eq!(fabric.one.docker(&ask).unwrap(), "db-1", "nobody needs the agent for that");
     let said = fabric.two.create_network("more", &["-o", EPG_DB]).unwrap_err();
     assert!(said.contains("selvage") && said.lines().count() == 1, "{said}");
 
@@ -234,10 +239,10 @@ fn an_agent_that_is_killed_comes_back_to_its_networks_and_containers() {
     one.create_network("db", &["-o", EPG_DB]).unwrap();
     one.serve("both", "db");
     one.docker(&["network", "connect", "web", "both"]).unwrap();
-    assert_eq!(one.host.list().len(), 2);
+    assert_eq!(one.host.list().len(), 3, "`web-1` too");
     one.docker(&["network", "disconnect", "db", "both"]).unwrap();
     let groups: Vec<String> = one.host.list().into_iter().map(|view| view.group).collect();
-    assert_eq!(groups, ["uni/tn-shop/ap-store/epg-web"]);
+    assert_eq!(groups, ["uni/tn-shop/ap-store/epg-web"; 2]);
 }
 
 #[test]
