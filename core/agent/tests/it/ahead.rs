@@ -7,7 +7,7 @@ use selvage_agent::local::{
 };
 use selvage_rules::EndpointId;
 
-use crate::controller::{BD_WEB, Controller, DB, WEB, ip, remote_db};
+use crate::controller::{BD_WEB, DB, WEB, ip, remote_db};
 use crate::world::{World, request};
 
 fn reserve(id: &str, epg: &str) -> Reserve {
@@ -109,11 +109,9 @@ fn a_question_about_a_group_is_answered_and_leaves_no_trace() {
     let ask = Request::Group(GroupQuestion { epg: DB.into(), timeout_ms: None });
     assert_eq!(world.ask(ask), None, "it waits for the controller");
     world.wait(Duration::from_secs(4));
-    let late = world.answers.values().filter_map(|answer| match answer {
+    let mut late = world.answers.values().filter_map(|answer| match answer {
         Response::Error(refusal) if refusal.code == Code::NotReady => Some(&refusal.message),
         _ => None,
     });
-    assert!(late.last().unwrap().contains("`shop/store/db` is not known on this host"));
-    let never = World::with(Controller::shop(), false);
-    assert!(never.answers.is_empty());
+    assert!(late.next().unwrap().contains("`shop/store/db` is not known on this host"));
 }
