@@ -144,23 +144,23 @@ fn fill_set(set: &RuleSet, slot: Slot, ranks: &Ranks, lowered: &mut Lowered) {
 
 /// What the rule does with a packet.
 fn decide(rule: &Rule) -> Vec<Action> {
-    let number = Action::set(reg::RULE, rule.id.0);
-    if rule.action == Verdict::Deny {
-        let mut actions = vec![number];
-        actions.extend(drop_for(Reason::Denied));
-        return actions;
-    }
+    let permits = rule.action == Verdict::Permit;
     let mut flags = 0;
-    if rule.stateful {
+    if rule.stateful && permits {
         flags |= flag::STATEFUL;
     }
     if rule.log {
         flags |= flag::LOG;
     }
-    let mut actions = vec![number, Action::set(reg::REASON, rule.reason as u32)];
+    let mut actions = vec![Action::set(reg::RULE, rule.id.0)];
     if flags != 0 {
         actions.push(set_flags(flags));
     }
+    if !permits {
+        actions.extend(drop_for(Reason::Denied));
+        return actions;
+    }
+    actions.push(Action::set(reg::REASON, rule.reason as u32));
     actions.push(if rule.stateful { Stage::Commit.goto() } else { Stage::Permit.goto() });
     actions
 }

@@ -13,6 +13,7 @@ mod events;
 mod fabric;
 mod flows;
 mod hostile;
+mod judges;
 mod lifecycle;
 mod matrix;
 mod measure;
