@@ -165,6 +165,7 @@ pub fn as_a_plane_says(
     if is_neighbour_discovery(packet) && at_port {
         return alone(match packet.icmp_type {
             ROUTER_SOLICITATION => Reason::Multicast,
+            SOLICITATION | ADVERTISEMENT if packet.icmp_code != 0 => Reason::Malformed,
             SOLICITATION if !resolves => Reason::UnknownDestination,
             SOLICITATION | ADVERTISEMENT => Reason::Fabric,
             _ => Reason::SpoofedArp,

@@ -102,7 +102,7 @@ impl Matter<'_> {
         let case = self.seats.case(flow).filter(|_| !stays);
         let expected = case.as_ref().map(|case| case.as_a_plane_says(table.into()));
         if let Some(case) = &case {
-            for plane in planes {
+            for plane in planes.iter_mut().filter(|plane| plane.carries(case)) {
                 if known == Known::Nothing {
                     plane.forget()?;
                     if let Some(opening) = case.opening() {

@@ -178,7 +178,8 @@ static __noinline int handle_nd(struct __sk_buff *skb, struct packet *p, const s
 		return drop(skb, p, REASON_MULTICAST);
 	if (p->icmp_type == ND_ROUTER_ADVERTISEMENT || p->icmp_type == ND_REDIRECT)
 		return drop(skb, p, REASON_SPOOFED_ARP);
-	if (bpf_skb_load_bytes(skb, p->l4 + 8, &target, sizeof(target)))
+	/* RFC 4861, 7.1: the code is 0. */
+	if (p->icmp_code || bpf_skb_load_bytes(skb, p->l4 + 8, &target, sizeof(target)))
 		return drop(skb, p, REASON_MALFORMED);
 	if (p->icmp_type == ND_ADVERTISEMENT) {
 		if (!is_link_local(&target) && !owns(skb, port, p, &target))

@@ -1,11 +1,13 @@
 //! The data planes, as judges.
 
 mod ebpf;
+mod ovs;
 
 use selvage_agent::judge::{Case, Opinion};
 use selvage_rules::Desired;
 
 pub use ebpf::{Cell, LiveEbpf, LoweredEbpf};
+pub use ovs::LoweredOvs;
 
 /// Something that enforces, and can be asked about one packet.
 pub trait Plane {
@@ -21,4 +23,11 @@ pub trait Plane {
 
     /// Forgets all connections.
     fn forget(&mut self) -> Result<(), String>;
+
+    /// Whether it sees of the packet, and of what it answers, all that the rules can ask for. Where it
+    /// does not, it is not asked.
+    fn carries(&self, case: &Case) -> bool {
+        let _ = case;
+        true
+    }
 }

@@ -18,7 +18,7 @@ use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use selvage_differential::atoms::{answer_to, atoms, packet};
 use selvage_differential::court::{Known, Matter};
 use selvage_differential::fabric::{Edit, Fabric, edit, fabric};
-use selvage_differential::planes::{Cell, LiveEbpf, LoweredEbpf, Plane};
+use selvage_differential::planes::{Cell, LiveEbpf, LoweredEbpf, LoweredOvs, Plane};
 use selvage_differential::seats::{Flow, Route, Seats};
 use selvage_differential::sketch;
 use selvage_oracle::Verdict;
@@ -241,8 +241,9 @@ fn every_judge_says_the_same() {
     let tally = cell
         .run(|| {
             let mut lowered = LoweredEbpf::default();
+            let mut switch = LoweredOvs::default();
             let mut live = LiveEbpf::open("all", cell.overlay).unwrap();
-            run(&mut [&mut lowered, &mut live], &cell.ports, triples())
+            run(&mut [&mut lowered, &mut switch, &mut live], &cell.ports, triples())
         })
         .unwrap()
         .unwrap_or_else(|dissent| panic!("{dissent}"));

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use selvage_differential::compare::ask_table;
 use selvage_differential::court::{Known, Matter};
-use selvage_differential::planes::{Cell, LiveEbpf, LoweredEbpf, Plane};
+use selvage_differential::planes::{Cell, LiveEbpf, LoweredEbpf, LoweredOvs, Plane};
 use selvage_differential::scenario::{Flow, Scenario, Spot, load_scenarios};
 use selvage_differential::seats::{self, Route, Seats};
 use selvage_model::Tree;
@@ -42,7 +42,8 @@ fn every_scenario_runs_on_the_ebpf_plane_as_its_story_says() {
     let told = cell.run(|| {
         let mut lowered = LoweredEbpf::default();
         let mut live = LiveEbpf::open("tale", cell.overlay).unwrap();
-        let mut planes: [&mut dyn Plane; 2] = [&mut lowered, &mut live];
+        let mut switch = LoweredOvs::default();
+        let mut planes: [&mut dyn Plane; 3] = [&mut lowered, &mut switch, &mut live];
         scenarios.iter().map(|scenario| on_planes(scenario, &mut planes, &cell.ports)).sum()
     });
     let flows: usize = told.unwrap();
