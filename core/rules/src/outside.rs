@@ -22,6 +22,11 @@ pub struct Prefix {
 }
 
 impl Prefix {
+    /// All of IPv4.
+    pub const ALL_V4: Prefix = Prefix { address: IpAddr::V4(Ipv4Addr::UNSPECIFIED), len: 0 };
+    /// All of IPv6.
+    pub const ALL_V6: Prefix = Prefix { address: IpAddr::V6(Ipv6Addr::UNSPECIFIED), len: 0 };
+
     /// The prefix of `len` bits that `address` is in; `None` if its family has no prefix that long.
     pub fn new(address: IpAddr, len: u8) -> Option<Prefix> {
         let (width, bits) = (width(address), bits(address));

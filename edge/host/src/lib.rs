@@ -7,6 +7,7 @@
 
 pub mod bpffs;
 mod error;
+pub mod exit;
 pub mod link;
 mod netlink;
 pub mod netns;

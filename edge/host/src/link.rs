@@ -213,7 +213,7 @@ fn describe(request: &mut Request, mac: Option<Mac>, mtu: u32) {
     request.attr(libc::IFLA_MTU, &mtu.to_ne_bytes());
 }
 
-fn ifinfo(index: u32, flags: u32, mask: u32) -> [u8; IFINFO_BYTES] {
+pub(crate) fn ifinfo(index: u32, flags: u32, mask: u32) -> [u8; IFINFO_BYTES] {
     let mut body = [0; IFINFO_BYTES];
     for (place, value) in body.as_chunks_mut::<4>().0.iter_mut().zip([0, index, flags, mask]) {
         *place = value.to_ne_bytes();

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::socket::{MsgFlags, SockFlag, recv};
+use nix::sys::socket::{MsgFlags, SockFlag, SockProtocol, recv};
 
 use crate::error::{Doing, Error, Result};
 use crate::link::Link;
@@ -42,7 +42,11 @@ impl Watcher {
     /// Watches the links of the calling thread's namespace, from now on. Subscribe first and list
     /// afterwards, so that nothing falls in between.
     pub fn open() -> Result<Watcher> {
-        let socket = netlink::open(SockFlag::SOCK_NONBLOCK, libc::RTMGRP_LINK as u32)?;
+        let socket = netlink::open(
+            SockProtocol::NetlinkRoute,
+            SockFlag::SOCK_NONBLOCK,
+            libc::RTMGRP_LINK as u32,
+        )?;
         Ok(Watcher { socket })
     }
 

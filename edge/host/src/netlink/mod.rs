@@ -34,7 +34,7 @@ pub struct Netlink {
 impl Netlink {
     /// A socket of the calling thread's namespace.
     pub fn open() -> Result<Netlink> {
-        let socket = open(SockFlag::SOCK_CLOEXEC, 0)?;
+        let socket = open(SockProtocol::NetlinkRoute, SockFlag::SOCK_CLOEXEC, 0)?;
         Ok(Netlink { socket, sequence: 0 })
     }
 
@@ -89,11 +89,10 @@ impl AsFd for Netlink {
     }
 }
 
-/// Opens a socket in the calling thread's namespace that also receives `groups` (a bit mask).
-pub(crate) fn open(flags: SockFlag, groups: u32) -> Result<OwnedFd> {
+/// Opens a socket of `protocol` in the calling thread's namespace that also receives `groups` (a bit mask).
+pub(crate) fn open(protocol: SockProtocol, flags: SockFlag, groups: u32) -> Result<OwnedFd> {
     let doing = || "opening a netlink socket".to_owned();
     let flags = flags | SockFlag::SOCK_CLOEXEC;
-    let protocol = SockProtocol::NetlinkRoute;
     let socket = socket(AddressFamily::Netlink, SockType::Raw, flags, protocol).doing(doing)?;
     bind(socket.as_raw_fd(), &NetlinkAddr::new(0, groups)).doing(doing)?;
     // The kernel's own words for what it refuses; older kernels give only the number.

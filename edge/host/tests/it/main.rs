@@ -7,5 +7,6 @@
     reason = "tests fail by panicking"
 )]
 
+mod exit;
 mod network;
 mod sandbox;
