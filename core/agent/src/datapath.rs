@@ -208,12 +208,20 @@ pub struct ExitLink {
     pub stack: String,
     /// The data plane's end.
     pub plane: String,
+    /// Ethernet address of the stack's end, the same on every host: where the data plane sends to.
+    pub mac: Mac,
 }
 
 impl ExitLink {
     /// Of the VRF `scope`.
     pub fn of(scope: ScopeId) -> ExitLink {
-        ExitLink { stack: format!("svx{:06x}", scope.0), plane: format!("svy{:06x}", scope.0) }
+        let [_, a, b, c] = scope.0.to_be_bytes();
+        ExitLink {
+            stack: format!("svx{:06x}", scope.0),
+            plane: format!("svy{:06x}", scope.0),
+            // Locally administered; the third byte keeps it apart from those of endpoints.
+            mac: Mac([0x02, 0x5e, 0x78, a, b, c]),
+        }
     }
 }
 

@@ -85,8 +85,8 @@ static __always_inline bool still_permitted(struct connection *c, const struct p
 		.word = word,
 		.what = c->what,
 		.scope = p->scope,
-		.src = p->dst_class,
-		.dst = p->src_class,
+		.src = p->dst_sends,
+		.dst = p->src_receives,
 		.sport = p->dport,
 		.dport = p->sport,
 	};

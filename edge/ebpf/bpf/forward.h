@@ -19,9 +19,12 @@ static __always_inline int deliver(struct __sk_buff *skb, __u32 ifindex)
 }
 
 /* Back to the sender, from its own gateway or on behalf of a neighbour. */
-static __always_inline int reflect(struct __sk_buff *skb)
+static __always_inline int reflect(struct __sk_buff *skb, const struct packet *p)
 {
 	count_reason(skb, REASON_FABRIC);
+	/* The stack is in this very namespace, where bpf_redirect_peer does not lead. */
+	if (p->direction == FROM_OUTSIDE)
+		return bpf_redirect(skb->ifindex, 0);
 	return deliver(skb, skb->ifindex);
 }
 
@@ -79,10 +82,11 @@ static __always_inline __u32 group_vni(const struct packet *p)
  * that is made for group policy as plain VXLAN; one without the option leaves it with whatever group
  * the kernel found on its stack (observed on Linux 6.18). */
 static __always_inline int send_to_host(struct __sk_buff *skb, const struct packet *p,
-					const struct endpoint *to, __u32 vni)
+					const struct address *tunnel, __u8 encapsulation,
+					__u32 vni)
 {
 	struct bpf_tunnel_key key = { .tunnel_id = vni, .tunnel_ttl = 64 };
-	bool plain = to->encapsulation == ENCAPSULATION_EPG_VNI;
+	bool plain = encapsulation == ENCAPSULATION_EPG_VNI;
 	struct vxlan_group group = { .gbp = plain ? 0 : p->src_class };
 	__u64 flags = BPF_F_ZERO_CSUM_TX;
 	__u32 zero = 0;
@@ -96,10 +100,10 @@ static __always_inline int send_to_host(struct __sk_buff *skb, const struct pack
 		return drop(skb, p, REASON_REDIRECT_FAILED);
 	if (tunnel_is_v6) {
 		flags = BPF_F_TUNINFO_IPV6;
-		__builtin_memcpy(key.remote_ipv6, &to->tunnel, 16);
+		__builtin_memcpy(key.remote_ipv6, tunnel, 16);
 		__builtin_memcpy(key.local_ipv6, (const void *)&tunnel_local, 16);
 	} else {
-		key.remote_ipv4 = bpf_ntohl(ipv4_of(&to->tunnel));
+		key.remote_ipv4 = bpf_ntohl(ipv4_of(tunnel));
 		key.local_ipv4 = bpf_ntohl(ipv4_of((const struct address *)&tunnel_local));
 	}
 	if (bpf_skb_set_tunnel_key(skb, &key, sizeof(key), flags) ||

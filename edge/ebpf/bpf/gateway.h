@@ -20,8 +20,7 @@ static __always_inline int swap_addresses(struct __sk_buff *skb, const struct pa
  * Makes the reply of the request in place. Swapping source and destination changes no sum; the
  * type does, by its own word. The later fragments of a long request only turn around.
  */
-static __noinline int handle_gateway(struct __sk_buff *skb, struct packet *p,
-				     const struct port *port)
+static __noinline int handle_gateway(struct __sk_buff *skb, struct packet *p)
 {
 	bool later = p->what & IS_LATER_FRAGMENT &&
 		     (p->proto == IPPROTO_ICMP || p->proto == IPPROTO_ICMPV6);
@@ -45,7 +44,7 @@ static __noinline int handle_gateway(struct __sk_buff *skb, struct packet *p,
 	if (write_hops(skb, p, GATEWAY_HOPS) || swap_addresses(skb, p) ||
 	    rewrite_macs(skb, p->src_mac, p->dst_mac))
 		return drop(skb, p, REASON_REDIRECT_FAILED);
-	return reflect(skb);
+	return reflect(skb, p);
 }
 
 #endif

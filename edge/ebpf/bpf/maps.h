@@ -34,6 +34,15 @@ HASH(sources, __u32, struct source, BPF_F_NO_PREALLOC);
 HASH(group_vnis, struct group_key, __u32, BPF_F_NO_PREALLOC);
 /* Outer source addresses that belong to hosts of the fabric, and their enum encapsulation. */
 HASH(tunnels, struct address, __u32, BPF_F_NO_PREALLOC);
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(max_entries, 1024);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct prefix_key);
+	__type(value, struct external);
+} outside SEC(".maps");
+/* Our ends of the links to the host's stack: interface index -> VRF. */
+HASH(exits, __u32, __u32, BPF_F_NO_PREALLOC);
 HASH(pairs, struct pair_key, struct pair, BPF_F_NO_PREALLOC);
 ARRAY(rules, BPF_MAP_TYPE_ARRAY, struct rule, 1024, 0);
 ARRAY(state, BPF_MAP_TYPE_ARRAY, struct state, 1, BPF_F_MMAPABLE);
@@ -68,6 +77,8 @@ enum what_bit what_bit_layout;
 enum wildcard_shift wildcard_shift_layout;
 enum rule_flag rule_flag_layout;
 enum endpoint_kind endpoint_kind_layout;
+enum exit_kind exit_kind_layout;
+enum outside_key outside_key_layout;
 enum encapsulation encapsulation_layout;
 enum direction direction_layout;
 

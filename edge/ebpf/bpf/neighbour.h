@@ -114,7 +114,7 @@ static __noinline int handle_arp(struct __sk_buff *skb, struct packet *p, const 
 	if (bpf_skb_store_bytes(skb, ETH_HLEN, &arp, sizeof(arp), 0) ||
 	    rewrite_macs(skb, port->mac, answer->mac))
 		return drop(skb, p, REASON_REDIRECT_FAILED);
-	return reflect(skb);
+	return reflect(skb, p);
 }
 
 /* Turns the solicitation in hand into the advertisement that answers it. */
@@ -154,7 +154,7 @@ static __always_inline int advertise(struct __sk_buff *skb, struct packet *p,
 	    bpf_skb_store_bytes(skb, ETH_HLEN, &reply, sizeof(reply), BPF_F_RECOMPUTE_CSUM) ||
 	    rewrite_macs(skb, port->mac, answer->mac))
 		return drop(skb, p, REASON_REDIRECT_FAILED);
-	return reflect(skb);
+	return reflect(skb, p);
 }
 
 static __always_inline bool is_neighbour_discovery(const struct packet *p)

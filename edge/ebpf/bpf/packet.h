@@ -29,6 +29,10 @@ struct packet {
 	__u16 l4; /* offset of the transport header */
 	__u16 src_class;
 	__u16 dst_class;
+	/* What the answer is judged by: the receiver's class as a sender, the sender's as a receiver.
+	 * They differ for addresses outside that only a default prefix covers. */
+	__u16 dst_sends;
+	__u16 src_receives;
 	__u8 src_mac[6];
 	__u8 dst_mac[6];
 	__u16 arp_operation;
@@ -37,6 +41,18 @@ struct packet {
 	__u32 rule;
 	struct address tunnel; /* outer source */
 };
+
+static __always_inline void set_source(struct packet *p, __u16 sends, __u16 receives)
+{
+	p->src_class = sends;
+	p->src_receives = receives;
+}
+
+static __always_inline void set_destination(struct packet *p, __u16 receives, __u16 sends)
+{
+	p->dst_class = receives;
+	p->dst_sends = sends;
+}
 
 static __always_inline bool same_mac(const __u8 *a, const __u8 *b)
 {

@@ -1,9 +1,12 @@
 /*
- * The data plane: three programs that packets meet, and one that user space runs.
+ * The data plane: four programs that packets meet, and one that user space runs.
  *
  *   endpoint --veth--> from_endpoint --+--> redirect_peer --> endpoint of this host
  *                                      +--> vxlan --> other host --> from_overlay --+
  *                          endpoint of that host <-- redirect_peer <----------------+
+ *
+ *   from_endpoint or from_overlay --> link to the host's stack --> outside, or the host itself
+ *   outside, or the host itself --> that link --> from_exit --> endpoint of this or another host
  *
  * The source host judges, so that what is denied costs no one else; the destination host always
  * judges, by the class that came along, so that nothing depends on the source having done so.
@@ -42,6 +45,7 @@
 #include "forward.h"
 #include "neighbour.h"
 #include "gateway.h"
+#include "outside.h"
 
 char LICENSE[] SEC("license") = "GPL";
 
@@ -93,15 +97,17 @@ static __always_inline int switch_packet(struct __sk_buff *skb, struct packet *p
 	if (routed && !port->routed)
 		return drop(skb, p, REASON_NOT_ROUTED);
 	to = find_destination(port, p, routed);
+	if (!to && routed)
+		return send_outside(skb, p, skb->ifindex);
 	if (!to)
 		return drop(skb, p, REASON_UNKNOWN_DESTINATION);
 	if (to->kind == ENDPOINT_GATEWAY)
-		return handle_gateway(skb, p, port);
+		return handle_gateway(skb, p);
 	if (routed && !to->routed)
 		return drop(skb, p, REASON_NOT_ROUTED);
 	if (routed && p->hops <= 1)
 		return drop(skb, p, REASON_TTL_EXPIRED);
-	p->dst_class = to->class;
+	set_destination(p, to->class, to->class);
 	reason = decide(skb, p, skb->ifindex);
 	if (reason)
 		return drop(skb, p, reason);
@@ -112,7 +118,8 @@ static __always_inline int switch_packet(struct __sk_buff *skb, struct packet *p
 	}
 	if (to->kind == ENDPOINT_LOCAL)
 		return deliver(skb, to->ifindex);
-	return send_to_host(skb, p, to, routed ? port->scope : port->bd);
+	return send_to_host(skb, p, &to->tunnel, to->encapsulation,
+			    routed ? port->scope : port->bd);
 }
 
 /* Ingress of the host's end of an endpoint's link: everything the endpoint sends. */
@@ -132,7 +139,7 @@ int from_endpoint(struct __sk_buff *skb)
 	}
 	p.scope = port->scope;
 	p.bd = port->bd;
-	p.src_class = port->class;
+	set_source(&p, port->class, port->class);
 	if (!same_mac(p.src_mac, port->mac))
 		return drop(skb, &p, REASON_SPOOFED_MAC);
 	if (p.ether == ETH_P_ARP)
@@ -163,10 +170,12 @@ static __always_inline int open_gbp(struct packet *p, __u32 vni, __u32 class)
 	/* A header without a group would be judged as "any", which no sender is. */
 	if (!class)
 		return REASON_MALFORMED;
-	p->src_class = class;
+	set_source(p, class, class);
 	network = bpf_map_lookup_elem(&networks, &vni);
 	if (!network)
 		return REASON_UNKNOWN_NETWORK;
+	if (class == network->default_source)
+		p->src_receives = CLASS_DEFAULT_OUTSIDE;
 	p->scope = network->scope;
 	p->bd = network->bd;
 	return 0;
@@ -179,7 +188,7 @@ static __always_inline int open_epg_vni(struct packet *p, __u32 vni)
 
 	if (!source)
 		return REASON_UNKNOWN_NETWORK;
-	p->src_class = source->class;
+	set_source(p, source->class, source->receives);
 	p->scope = source->scope;
 	p->bd = source->bd;
 	return 0;
@@ -292,15 +301,60 @@ int from_overlay(struct __sk_buff *skb)
 	if (reason)
 		return drop(skb, &p, reason);
 	to = find_recipient(&p, speaks, &routed);
+	/* An address that an endpoint has is not outside, wherever the endpoint is. */
+	if (!to && routed && !find_by_ip(p.scope, &p.dst))
+		return send_outside(skb, &p, 0);
 	if (!to)
 		return drop(skb, &p, REASON_UNKNOWN_DESTINATION);
-	p.dst_class = to->class;
+	set_destination(&p, to->class, to->class);
 	reason = decide(skb, &p, to->ifindex);
 	if (reason)
 		return drop(skb, &p, reason);
 	if (routed && rewrite_macs(skb, to->mac, to->gateway_mac))
 		return drop(skb, &p, REASON_REDIRECT_FAILED);
 	return deliver(skb, to->ifindex);
+}
+
+/*
+ * Ingress of our end of the link to the host's stack: what comes from outside, and what the host
+ * itself sends. Both are told by their source address, as everything outside is.
+ */
+SEC("tc")
+int from_exit(struct __sk_buff *skb)
+{
+	struct packet p = { .direction = FROM_OUTSIDE };
+	__u32 ifindex = skb->ifindex;
+	const __u32 *scope = bpf_map_lookup_elem(&exits, &ifindex);
+	const struct endpoint *to;
+	int reason;
+
+	reason = parse_ethernet(skb, &p) ?: parse_ip(skb, &p);
+	if (reason)
+		return drop(skb, &p, reason);
+	if (!scope)
+		return drop(skb, &p, REASON_QUARANTINE);
+	p.scope = *scope;
+	reason = classify_source(&p);
+	if (reason)
+		return drop(skb, &p, reason);
+	to = find_by_ip(p.scope, &p.dst);
+	/* Nothing is carried from outside to outside. */
+	if (!to)
+		return drop(skb, &p, REASON_UNKNOWN_DESTINATION);
+	if (to->kind == ENDPOINT_GATEWAY)
+		return handle_gateway(skb, &p);
+	if (!to->routed)
+		return drop(skb, &p, REASON_NOT_ROUTED);
+	if (p.hops <= 1)
+		return drop(skb, &p, REASON_TTL_EXPIRED);
+	set_destination(&p, to->class, to->class);
+	reason = decide(skb, &p, to->kind == ENDPOINT_LOCAL ? to->ifindex : 0) ?:
+		 route(skb, &p, to);
+	if (reason)
+		return drop(skb, &p, reason);
+	if (to->kind == ENDPOINT_LOCAL)
+		return deliver(skb, to->ifindex);
+	return send_to_host(skb, &p, &to->tunnel, to->encapsulation, p.scope);
 }
 
 /* Removes connections that fell silent. Run by user space, with struct sweep as its context. */

@@ -10,6 +10,8 @@
 
 /* Class 0 in a pair stands for every class of the VRF; no endpoint has it. */
 #define CLASS_ANY 0
+/* The class of addresses outside that only a default prefix covers, as receivers. */
+#define CLASS_DEFAULT_OUTSIDE 15
 
 struct address {
 	__u8 bytes[16];
@@ -90,6 +92,8 @@ enum encapsulation {
 struct network {
 	__u32 scope;
 	__u32 bd;
+	__u16 default_source; /* CLASS_DEFAULT_OUTSIDE, as senders; 0 where there are none */
+	__u16 zero;
 };
 
 /* sources: VNI of an EPG_VNI packet -> the group; group_vnis is the way back. bd is 0 for groups
@@ -98,13 +102,47 @@ struct source {
 	__u32 scope;
 	__u32 bd;
 	__u16 class;
-	__u16 zero;
+	__u16 receives; /* its class as a receiver */
 };
 
 struct group_key {
 	__u32 scope;
 	__u16 class;
 	__u16 zero;
+};
+
+/*
+ * outside: what holds for addresses that no endpoint of the VRF has, by longest prefix. One entry
+ * says both which group they are in and by which host they are reached.
+ *
+ * The VRF and the address family lead the key, in full; an IPv4 prefix of n bits is one of 96 + n in
+ * its mapped form. So neither a VRF nor a family ever sees another's default prefix.
+ */
+enum outside_key {
+	OUTSIDE_IPV6 = 1 << 24, /* a VRF's number has 24 bits */
+	OUTSIDE_BITS = 32,      /* before the address */
+};
+
+struct prefix_key {
+	__u32 bits; /* how much of what follows counts */
+	__u32 scope;
+	struct address ip;
+};
+
+enum exit_kind {
+	EXIT_NONE = 0, /* no host leads there */
+	EXIT_HERE = 1, /* this host's own stack */
+	EXIT_HOST = 2, /* another host */
+};
+
+struct external {
+	__u32 ifindex;         /* HERE: our end of the link to the stack */
+	struct address tunnel; /* HOST */
+	__u16 source;          /* class of what comes from there; 0 is no group: nothing passes */
+	__u16 destination;     /* class of what goes there */
+	__u8 mac[6];           /* of the stack's end */
+	__u8 exit;
+	__u8 encapsulation; /* HOST: what it speaks */
 };
 
 /* A run of the rules array; count 0 is the empty set. */
@@ -269,6 +307,7 @@ enum direction {
 	FROM_ENDPOINT = 1,
 	TO_ENDPOINT = 2,
 	FROM_OVERLAY = 3,
+	FROM_OUTSIDE = 4,
 };
 
 /* events, a ring buffer: one verdict about one packet. */

@@ -46,6 +46,8 @@ pub struct Sizes {
     pub networks: u32,
     /// Hosts of the fabric.
     pub tunnels: u32,
+    /// Prefixes outside.
+    pub prefixes: u32,
     /// Groups that may send to this host.
     pub sources: u32,
     /// Class pairs.
@@ -65,6 +67,7 @@ impl Default for Sizes {
             endpoints: 262_144,
             networks: 16_384,
             tunnels: 16_384,
+            prefixes: 65_536,
             sources: 65_536,
             pairs: 262_144,
             rules: 65_536,
@@ -95,6 +98,7 @@ impl Sizes {
             "endpoints_by_ip" | "endpoints_by_mac" => self.endpoints,
             "networks" => self.networks,
             "tunnels" => self.tunnels,
+            "outside" => self.prefixes,
             "sources" | "group_vnis" => self.sources,
             "pairs" => self.pairs,
             "rules" | "rule_counters" => self.rules,

@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::time::Duration;
 
+use nix::net::if_::if_nametoindex;
 use selvage_agent::datapath::{
-    Applied, Count, Counters, Datapath, Drift, DropSource, Installed, PlaneError, Port, Swept,
-    Usage,
+    Applied, Count, Counters, Datapath, Drift, DropSource, ExitLink, Installed, PlaneError, Port,
+    Swept, Usage,
 };
 use selvage_agent::judge::{Case, Opinions};
-use selvage_rules::{Desired, Encapsulation, Reason, Revision};
+use selvage_rules::{Desired, Encapsulation, Reason, Revision, ScopeId};
 
 use crate::config::Config;
 use crate::error::{Doing, Result, full, refused};
@@ -19,6 +20,7 @@ use crate::events::Events;
 use crate::layout::{Bytes, Raw, types};
 use crate::lower::{self, Places};
 use crate::maps::{self, Map, Maps, Programs, Use};
+use crate::outside::{self, Outside};
 use crate::ports::Links;
 use crate::rehearsal::Rehearsal;
 use crate::reread;
@@ -38,6 +40,7 @@ pub struct Ebpf {
     state: State,
     policy: Policy,
     places: Places,
+    outside: Outside,
     cpus: usize,
     /// A write failed half-way: what is installed must be read again.
     uncertain: bool,
@@ -52,7 +55,7 @@ impl Ebpf {
         let links = Links::open(&config.pin_dir, &programs)?;
         let state = State::map(maps.state.handle())?;
         let cpus = libbpf_rs::num_possible_cpus().doing(|| "count the CPUs".to_owned())?;
-        let (policy, places) = reread::everything(&maps, &state)?;
+        let (policy, places, outside) = reread::everything(&maps, &state)?;
         let mut plane = Ebpf {
             config,
             maps,
@@ -61,6 +64,7 @@ impl Ebpf {
             state,
             policy,
             places,
+            outside,
             cpus,
             uncertain: false,
             streaming: false,
@@ -100,8 +104,10 @@ impl Ebpf {
         reread::tables(&self.maps, &self.state)
     }
 
-    fn check_room(&self, wanted: &Places) -> Result<()> {
+    fn check_room(&self, wanted: &Places, outside: &Outside) -> Result<()> {
         let (held, maps) = (&self.places, &self.maps);
+        room(&maps.outside, &self.outside.prefixes, &outside.prefixes)?;
+        room(&maps.exits, &self.outside.exits, &outside.exits)?;
         room(&maps.ports, &held.ports, &wanted.ports)?;
         room(&maps.endpoints_by_ip, &held.by_ip, &wanted.by_ip)?;
         room(&maps.endpoints_by_mac, &held.by_mac, &wanted.by_mac)?;
@@ -121,7 +127,7 @@ impl Ebpf {
     }
 
     /// The order is drawn in [`crate::swap`]. Gives how many entries were written and removed.
-    fn write(&mut self, swap: &Swap, places: &Places) -> Result<u64> {
+    fn write(&mut self, swap: &Swap, places: &Places, outside: &Outside) -> Result<u64> {
         let mut changed = 0;
         for slot in &swap.fresh_counters {
             let zero = types::counter::default();
@@ -146,6 +152,14 @@ impl Ebpf {
         changed += put(&maps.endpoints_by_mac, &held.by_mac, &places.by_mac)?;
         changed += put(&maps.endpoints_by_ip, &held.by_ip, &places.by_ip)?;
         changed += put(&maps.ports, &held.ports, &places.ports)?;
+        changed += put(&maps.outside, &self.outside.prefixes, &outside.prefixes)?;
+        changed += put(&maps.exits, &self.outside.exits, &outside.exits)?;
+        for ifindex in outside.exits.keys().filter(|key| !self.outside.exits.contains_key(key)) {
+            self.links.attach_exit(ifindex.0, &self.programs)?;
+        }
+        self.links.release_exits(|ifindex| outside.exits.contains_key(&Bytes(ifindex)))?;
+        changed += remove(&maps.exits, &self.outside.exits, &outside.exits)?;
+        changed += remove(&maps.outside, &self.outside.prefixes, &outside.prefixes)?;
         changed += remove(&maps.ports, &held.ports, &places.ports)?;
         changed += remove(&maps.endpoints_by_ip, &held.by_ip, &places.by_ip)?;
         changed += remove(&maps.endpoints_by_mac, &held.by_mac, &places.by_mac)?;
@@ -192,6 +206,7 @@ impl Ebpf {
             ("networks", places.networks.len() as u64, maps.networks.limit()),
             ("tunnels", places.tunnels.len() as u64, maps.tunnels.limit()),
             ("sources", places.sources.len() as u64, maps.sources.limit()),
+            ("outside", self.outside.prefixes.len() as u64, maps.outside.limit()),
             ("pairs", pairs.into(), maps.pairs.limit()),
             ("rules", rules.into(), maps.rules.limit()),
             ("rule_counters", counters.into(), maps.rule_counters.limit()),
@@ -232,18 +247,20 @@ impl Datapath for Ebpf {
 
     fn apply(&mut self, desired: &Desired) -> Result<Applied> {
         if self.uncertain {
-            (self.policy, self.places) = reread::everything(&self.maps, &self.state)?;
+            (self.policy, self.places, self.outside) = reread::everything(&self.maps, &self.state)?;
             self.uncertain = false;
         }
-        let places = lower::places(desired, self.config.tunnel);
-        self.check_room(&places)?;
+        let mut places = lower::places(desired, self.config.tunnel);
+        let outside = outside::lower(desired, &exit_links(desired), self.config.tunnel);
+        places.classes.extend(&outside.classes);
+        self.check_room(&places, &outside)?;
         let swap = self.plan(desired, &places)?;
         self.uncertain = true;
-        let changed = self.write(&swap, &places)?;
+        let changed = self.write(&swap, &places, &outside)?;
         self.uncertain = false;
         self.state.set_revision(desired.revision.0);
-        let unsupported = places.unsupported.clone();
-        self.places = places;
+        let unsupported = [places.unsupported.clone(), outside.unsupported.clone()].concat();
+        (self.places, self.outside) = (places, outside);
         Ok(Applied { revision: desired.revision, changed, unsupported })
     }
 
@@ -252,9 +269,11 @@ impl Datapath for Ebpf {
     }
 
     fn audit(&mut self, desired: &Desired) -> Result<Vec<Drift>> {
-        let wanted = lower::places(desired, self.config.tunnel);
+        let mut wanted = lower::places(desired, self.config.tunnel);
+        let outside = outside::lower(desired, &exit_links(desired), self.config.tunnel);
+        wanted.classes.extend(&outside.classes);
         let tables = self.tables()?;
-        let (mut policy, held) = reread::everything(&self.maps, &self.state)?;
+        let (mut policy, held, held_outside) = reread::everything(&self.maps, &self.state)?;
         let swap = policy.swap(&desired.table, &wanted.classes).map_err(full)?;
         let links: BTreeMap<_, _> =
             self.links.ports()?.into_iter().map(|port| (port.ifindex, ())).collect();
@@ -266,6 +285,8 @@ impl Datapath for Ebpf {
             Drift::between("endpoints_by_mac", &held.by_mac, &wanted.by_mac),
             Drift::between("networks", &held.networks, &wanted.networks),
             Drift::between("tunnels", &held.tunnels, &wanted.tunnels),
+            Drift::between("outside", &held_outside.prefixes, &outside.prefixes),
+            Drift::between("exits", &held_outside.exits, &outside.exits),
             swap.drift(&tables),
         ];
         Ok(drift.into_iter().flatten().collect())
@@ -319,6 +340,15 @@ impl Datapath for Ebpf {
         let directory = &self.config.pin_dir;
         fs::remove_dir_all(directory).doing(|| format!("remove `{}`", directory.display()))
     }
+}
+
+/// Our ends of the links to the host's stack, as far as they are there.
+fn exit_links(desired: &Desired) -> BTreeMap<ScopeId, u32> {
+    let index = |scope: ScopeId| {
+        let ifindex = if_nametoindex(ExitLink::of(scope).plane.as_str()).ok()?;
+        Some((scope, ifindex))
+    };
+    desired.exits_here().into_iter().filter_map(index).collect()
 }
 
 /// The entries of one map, as they are or shall be.

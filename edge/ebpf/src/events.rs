@@ -123,6 +123,7 @@ fn dropped(event: &types::event) -> Option<Dropped> {
         direction: match types::direction(event.direction.into()) {
             types::direction::TO_ENDPOINT => Direction::ToEndpoint,
             types::direction::FROM_OVERLAY => Direction::FromTunnel,
+            types::direction::FROM_OUTSIDE => Direction::FromOutside,
             _ => Direction::FromEndpoint,
         },
         ifindex: event.ifindex,

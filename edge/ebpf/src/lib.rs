@@ -17,6 +17,7 @@ mod events;
 pub mod layout;
 pub mod lower;
 mod maps;
+pub mod outside;
 mod ports;
 mod program;
 mod rehearsal;

@@ -103,10 +103,12 @@ pub fn places(desired: &Desired, tunnel: IpAddr) -> Places {
     let mut places = Places::default();
     let domains = &desired.table.bridge_domains;
     for scope in desired.table.vrfs.keys() {
-        places.networks.insert(Bytes(scope.0), Bytes(types::network { scope: scope.0, bd: 0 }));
+        let default_source = default_source(desired, *scope).map_or(0, |class| class.0);
+        let network = types::network { scope: scope.0, default_source, ..Default::default() };
+        places.networks.insert(Bytes(scope.0), Bytes(network));
     }
     for (bd, domain) in domains {
-        let network = types::network { scope: domain.scope.0, bd: bd.0 };
+        let network = types::network { scope: domain.scope.0, bd: bd.0, ..Default::default() };
         places.networks.insert(Bytes(bd.0), Bytes(network));
     }
     for (id, remote) in &desired.remotes {
@@ -149,7 +151,8 @@ pub fn places(desired: &Desired, tunnel: IpAddr) -> Places {
         places.tunnels.insert(Bytes(address_of(*peer)), Bytes(speaks));
     }
     for (number, source) in &desired.sources {
-        places.put_source(*number, source);
+        let default = default_source(desired, source.key.scope);
+        places.put_source(*number, source, default == Some(source.key.class));
     }
     places
 }
@@ -185,10 +188,11 @@ impl Places {
         }
     }
 
-    fn put_source(&mut self, number: GroupId, source: &Source) {
+    fn put_source(&mut self, number: GroupId, source: &Source, is_default: bool) {
         let GroupKey { scope, class } = source.key;
         let bd = source.bd.map_or(0, |bd| bd.0);
-        let entry = types::source { scope: scope.0, bd, class: class.0, zero: 0 };
+        let receives = if is_default { ClassId::DEFAULT_OUTSIDE } else { class };
+        let entry = types::source { scope: scope.0, bd, class: class.0, receives: receives.0 };
         self.sources.insert(Bytes(number.0), Bytes(entry));
         let key = group_key(source.key);
         self.group_vnis.insert(key, Bytes(number.0));
@@ -207,6 +211,13 @@ impl Places {
             self.by_ip.insert(ip_key(domain.scope, gateway.ip), Bytes(place));
         }
     }
+}
+
+/// The class of what comes from addresses outside that only a default prefix covers.
+fn default_source(desired: &Desired, scope: ScopeId) -> Option<ClassId> {
+    let mut groups = desired.table.outside.get(&scope)?.groups.values();
+    let default = groups.find(|group| group.destination == ClassId::DEFAULT_OUTSIDE)?;
+    Some(default.source)
 }
 
 /// The map key of a group.

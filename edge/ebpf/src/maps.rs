@@ -131,6 +131,10 @@ pub struct Maps {
     pub group_vnis: Map<types::group_key, u32>,
     /// Tunnel addresses of the fabric's hosts, and how each speaks.
     pub tunnels: Map<types::address, u32>,
+    /// Prefixes outside.
+    pub outside: Map<types::prefix_key, types::external>,
+    /// Links to the host's stack.
+    pub exits: Map<u32, u32>,
     /// Class pairs.
     pub pairs: Map<types::pair_key, types::pair>,
     /// Runs of rules.
@@ -160,6 +164,8 @@ pub struct Programs {
     pub to_endpoint: Program,
     /// Ingress of the tunnel device.
     pub from_overlay: Program,
+    /// Ingress of our end of a link to the host's stack.
+    pub from_exit: Program,
     /// Run by user space.
     pub sweep: Program,
 }
@@ -260,6 +266,8 @@ fn take_maps(object: &libbpf_rs::Object, pins: Option<&Path>) -> Result<Maps> {
         sources: typed(take("sources"), "sources")?,
         group_vnis: typed(take("group_vnis"), "group_vnis")?,
         tunnels: typed(take("tunnels"), "tunnels")?,
+        outside: typed(take("outside"), "outside")?,
+        exits: typed(take("exits"), "exits")?,
         pairs: typed(take("pairs"), "pairs")?,
         rules: typed(take("rules"), "rules")?,
         state: typed(take("state"), "state")?,
@@ -283,6 +291,7 @@ fn take_programs(object: &libbpf_rs::Object) -> Result<Programs> {
         from_endpoint: take("from_endpoint")?,
         to_endpoint: take("to_endpoint")?,
         from_overlay: take("from_overlay")?,
+        from_exit: take("from_exit")?,
         sweep: take("sweep_connections")?,
     })
 }

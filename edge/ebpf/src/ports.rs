@@ -4,6 +4,7 @@
 //! PIN_DIR/links/from-7   from_endpoint at the ingress of device 7
 //! PIN_DIR/links/to-7     to_endpoint at its egress
 //! PIN_DIR/links/overlay  from_overlay at the ingress of the tunnel device
+//! PIN_DIR/links/exit-7   from_exit at the ingress of device 7, which leads to the host's stack
 //! ```
 //!
 //! No dots: bpffs keeps names with dots for itself, and answers EPERM.
@@ -37,6 +38,7 @@ impl Links {
                 Some("from") => &programs.from_endpoint,
                 Some("to") => &programs.to_endpoint,
                 Some("overlay") => &programs.from_overlay,
+                Some("exit") => &programs.from_exit,
                 _ => continue,
             };
             let path = links.directory.join(&name);
@@ -75,6 +77,22 @@ impl Links {
     /// Holds the tunnel device.
     pub(crate) fn attach_overlay(&self, ifindex: u32, programs: &Programs) -> Result<()> {
         self.hold("overlay", ifindex, Hook::Ingress, &programs.from_overlay)
+    }
+
+    /// Holds a link to the host's stack.
+    pub(crate) fn attach_exit(&self, ifindex: u32, programs: &Programs) -> Result<()> {
+        self.hold(&format!("exit-{ifindex}"), ifindex, Hook::Ingress, &programs.from_exit)
+    }
+
+    /// Lets go of the links to the host's stack that are not among `kept`.
+    pub(crate) fn release_exits(&self, kept: impl Fn(u32) -> bool) -> Result<()> {
+        for name in self.names()? {
+            let ifindex = name.strip_prefix("exit-").and_then(|n| n.parse::<u32>().ok());
+            if ifindex.is_some_and(|ifindex| !kept(ifindex)) {
+                self.release(&name)?;
+            }
+        }
+        Ok(())
     }
 
     fn hold(&self, name: &str, ifindex: u32, hook: Hook, program: &Program) -> Result<()> {

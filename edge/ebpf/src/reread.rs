@@ -10,11 +10,12 @@ use crate::eval::{Lowered, Tables, current};
 use crate::layout::{Bytes, Raw, address_of};
 use crate::lower::{Places, group_key, ip_key, mac_key, pair_key};
 use crate::maps::{Map, Maps};
+use crate::outside::Outside;
 use crate::state::State;
 use crate::swap::{Limits, Policy};
 
 /// All of it, as far as the next swap has to know.
-pub(crate) fn everything(maps: &Maps, state: &State) -> Result<(Policy, Places)> {
+pub(crate) fn everything(maps: &Maps, state: &State) -> Result<(Policy, Places, Outside)> {
     let limits = Limits {
         pairs: maps.pairs.limit(),
         rules: maps.rules.limit(),
@@ -32,7 +33,12 @@ pub(crate) fn everything(maps: &Maps, state: &State) -> Result<(Policy, Places)>
         classes: BTreeSet::new(),
         unsupported: Vec::new(),
     };
-    Ok((policy, places))
+    let outside = Outside {
+        prefixes: maps.outside.entries()?,
+        exits: maps.exits.entries()?,
+        ..Outside::default()
+    };
+    Ok((policy, places, outside))
 }
 
 /// The policy.

@@ -15,6 +15,7 @@ mod kernel;
 mod lifecycle;
 mod matrix;
 mod measure;
+mod outside;
 mod policy;
 mod revoke;
 mod rig;

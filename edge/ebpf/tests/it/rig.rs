@@ -15,7 +15,7 @@ use selvage_ebpf::{Config, Ebpf};
 use selvage_host::{Change, NetNs, Netlink, Route, Veth, Vxlan, bpffs, sysctl};
 use selvage_rules::{
     BdId, ClassId, Desired, Encapsulation, Endpoint, EndpointId, GroupId, GroupKey, Local, Mac,
-    Reason, Remote, Revision, Source, Table,
+    NodeId, Reason, Remote, Revision, Source, Table,
 };
 
 use crate::policy::SCOPE;
@@ -43,7 +43,7 @@ pub struct Space {
 }
 
 impl Space {
-    fn new(what: &str) -> Space {
+    pub fn new(what: &str) -> Space {
         let name = fresh_name(what);
         let ns = NetNs::create(&name).unwrap();
         Space { name, ns }
@@ -186,8 +186,12 @@ impl Rig {
             table: self.table.clone(),
             tunnels: self.hosts.iter().map(|host| (host.tunnel, self.options.speaks)).collect(),
             sources: sources(self.workloads.values()),
+            node: Some(node_of(at)),
             ..Desired::default()
         };
+        for (other, host) in self.hosts.iter().enumerate().filter(|(other, _)| *other != at) {
+            desired.nodes.insert(node_of(other), host.tunnel);
+        }
         for workload in self.workloads.values() {
             let id = EndpointId(workload.wanted.name.into());
             let endpoint = workload.endpoint.clone();
@@ -207,7 +211,8 @@ impl Rig {
         self.revision += 1;
         for at in 0..self.hosts.len() {
             let desired = self.desired(at);
-            let applied = self.hosts[at].plane.apply(&desired).unwrap();
+            let host = &mut self.hosts[at];
+            let applied = host.space.ns.run(|| host.plane.apply(&desired)).unwrap().unwrap();
             assert_eq!(applied.revision, desired.revision);
             assert!(applied.unsupported.is_empty(), "{:?}", applied.unsupported);
         }
@@ -285,6 +290,11 @@ fn make_hosts(spaces: Vec<Space>, options: Options) -> Vec<Host> {
         Host { space, tunnel: tunnel_of(number, options), plane, config }
     };
     spaces.into_iter().enumerate().map(make).collect()
+}
+
+/// Hosts are numbered as a fabric's leaves are: from 101.
+fn node_of(host: usize) -> NodeId {
+    NodeId(101 + u16::try_from(host).unwrap())
 }
 
 fn tunnel_of(host: usize, options: Options) -> IpAddr {

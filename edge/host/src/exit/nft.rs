@@ -119,6 +119,9 @@ impl Nft {
         let mut names = Vec::new();
         loop {
             for answer in self.receive(doing)? {
+                if answer.sequence != sequence {
+                    continue;
+                }
                 match i32::from(answer.kind) {
                     libc::NLMSG_DONE => return Ok(names),
                     libc::NLMSG_ERROR => outcome(&answer, doing)?,
@@ -131,30 +134,25 @@ impl Nft {
 
     /// Sends messages that take effect together or not at all.
     fn commit(&mut self, batch: Vec<Request>, doing: impl Fn() -> String + Copy) -> Result<()> {
-        let mut bytes = frame(nf::BATCH_BEGIN, self.next());
-        let expected = batch.len();
+        let first = self.next();
+        let mut bytes = frame(nf::BATCH_BEGIN, first);
+        let mut waiting = batch.len();
         for mut request in batch {
             let sequence = self.next();
             bytes.extend(request.finish(sequence));
         }
         bytes.extend(frame(nf::BATCH_END, self.next()));
         self.send(&bytes, doing)?;
-        let mut done = 0;
-        let mut failed = Ok(());
-        while done < expected {
+        while waiting > 0 {
             for answer in self.receive(doing)? {
-                // A batch that fails is answered message by message as well.
-                let result = outcome(&answer, doing);
-                if failed.is_ok() && result.is_err() {
-                    failed = result;
+                // A batch that failed is answered to its end; nobody waited for that.
+                if answer.sequence.wrapping_sub(first) as i32 >= 0 {
+                    outcome(&answer, doing)?;
+                    waiting = waiting.saturating_sub(1);
                 }
-                done += 1;
-            }
-            if failed.is_err() {
-                return failed;
             }
         }
-        failed
+        Ok(())
     }
 
     fn next(&mut self) -> u32 {
@@ -166,7 +164,7 @@ impl Nft {
         send(self.socket.as_raw_fd(), bytes, MsgFlags::empty()).doing(doing).map(drop)
     }
 
-    /// The answers of one datagram; what a call before this one left behind is passed over.
+    /// The answers of one datagram.
     fn receive(&self, doing: impl Fn() -> String + Copy) -> Result<Vec<Message>> {
         let mut buffer = vec![0; RECEIVE_BYTES];
         let length = loop {
