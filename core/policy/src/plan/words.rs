@@ -10,10 +10,14 @@ use crate::trace::{describe, protocol_name};
 /// The most exceptions that a whole is named with (`everything but tcp/22 and udp/53`).
 const MOST_EXCEPTIONS: usize = 3;
 
+const V4_ONLY: EtherMatch = EtherMatch::Is(EtherType::IPV4);
+const V6_ONLY: EtherMatch = EtherMatch::Is(EtherType::IPV6);
+
 /// What is in `cubes`, which are disjoint: each word a part of it, together all of it.
 pub fn describe_all(cubes: &[Cube]) -> Vec<String> {
     let direct = parts(cubes);
-    let wholes = [Match::EVERYTHING, Match { ether: EtherMatch::Ip, ..Match::EVERYTHING }];
+    let ethers = [EtherMatch::Any, EtherMatch::Ip, V4_ONLY, V6_ONLY];
+    let wholes = ethers.map(|ether| Match { ether, ..Match::EVERYTHING });
     let nearly = wholes.iter().filter_map(|whole| {
         let all = Cube::matching(whole);
         let missing = without(&all, cubes);
@@ -293,6 +297,8 @@ mod tests {
         let ip = Match { ether: EtherMatch::Ip, ..Match::EVERYTHING };
         check(&[Match::EVERYTHING], &[tcp(22)], &["everything but tcp/22"]);
         check(&[ip], &[tcp(22), tcp(80)], &["all IP but tcp/22,80"]);
+        let v6 = Match { ether: V6_ONLY, ..Match::EVERYTHING };
+        check(&[v6], &[tcp(22)], &["all IPv6 but tcp/22 over IPv6"]);
         let all_tcp = Match { dport: PortRange::ANY, ..tcp(1) };
         check(&[all_tcp], &[tcp(22)], &["tcp but to port 22", "tcp later fragments"]);
         let from = |sport| Match { sport: PortRange::one(sport), dport: PortRange::ANY, ..tcp(1) };
