@@ -13,6 +13,8 @@ use selvage_rules::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::frame;
+
 /// One packet between two endpoints, as one host meets it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Case {
@@ -99,6 +101,16 @@ impl Case {
     /// Both are in one bridge domain: the frame goes from one to the other, and not to a gateway.
     pub fn is_bridged(&self) -> bool {
         self.from.endpoint.bd == self.to.endpoint.bd
+    }
+
+    /// The frame that the sender would send, or that would come out of the tunnel: to the receiver
+    /// within a bridge domain, to the gateway otherwise. `None` if an end has no address of the
+    /// packet's family.
+    pub fn frame(&self) -> Option<Vec<u8>> {
+        let (src, dst) = self.addresses()?;
+        let to = if self.is_bridged() { self.to.endpoint.mac } else { self.from.gateway };
+        let to = if self.packet.ether == EtherType::ARP { Mac([0xff; 6]) } else { to };
+        frame::frame((self.from.endpoint.mac, src), (to, dst), &self.packet)
     }
 
     /// The header that the sender's host puts around the packet; `None` if that is this host.

@@ -7,9 +7,8 @@
 //! connection changes what it says.
 
 use selvage_agent::datapath::PlaneError;
-use selvage_agent::frame;
 use selvage_agent::judge::{At, Case, Opinion, Outer};
-use selvage_rules::{EtherType, Mac, Reason, RuleId};
+use selvage_rules::{Reason, RuleId};
 
 use crate::config::Config;
 use crate::error::{Result, refused};
@@ -48,7 +47,10 @@ impl Rehearsal {
 
     /// What becomes of the packet of `case`, among the connections that were opened before.
     pub fn send(&self, case: &Case) -> Result<Opinion> {
-        let frame = frame_of(case)?;
+        let frame = case.frame().ok_or_else(|| PlaneError::Unsupported {
+            feature: format!("an address of the packet's family ({:#06x})", case.packet.ether.0),
+            hint: "both ends need one".to_owned(),
+        })?;
         let run = match (case.from.at, case.outer()) {
             (At::Port(ifindex), _) => self.programs.from_endpoint.run_on_packet(&frame, ifindex, 1),
             (At::Host { .. }, outer) => {
@@ -80,17 +82,4 @@ fn opinion(run: &Run) -> Result<Opinion> {
         refused("judge a packet".to_owned(), format!("the program left reason {reason}"))
     })?;
     Ok(Opinion { reason, rule: (rule != 0).then_some(RuleId(rule)) })
-}
-
-/// The frame that the sender would send, or that would come out of the tunnel: to the receiver
-/// within a bridge domain, to the gateway otherwise.
-fn frame_of(case: &Case) -> Result<Vec<u8>> {
-    let impossible = || PlaneError::Unsupported {
-        feature: format!("an address of the packet's family ({:#06x})", case.packet.ether.0),
-        hint: "both ends need one".to_owned(),
-    };
-    let (src, dst) = case.addresses().ok_or_else(impossible)?;
-    let to = if case.is_bridged() { case.to.endpoint.mac } else { case.from.gateway };
-    let to = if case.packet.ether == EtherType::ARP { Mac([0xff; 6]) } else { to };
-    frame::frame((case.from.endpoint.mac, src), (to, dst), &case.packet).ok_or_else(impossible)
 }

@@ -9,12 +9,14 @@ use std::time::{Duration, Instant};
 use selvage_agent::datapath::{
     Applied, Counters, Datapath, Drift, DropSource, Installed, PlaneError, Port, Swept, Usage,
 };
+use selvage_agent::judge::{Case, Opinions};
 use selvage_rules::{Desired, Encapsulation};
 
 use crate::config::Config;
 use crate::difference::{Flows, difference};
 use crate::events::{Events, set_meters};
 use crate::failure::{Doing, Failed, refused};
+use crate::judge::{Flowed, Rehearsal};
 use crate::lower::{Bridge, Key, lower, revision_of};
 use crate::openflow::{Connection, FlowFilter, FlowStats};
 use crate::ovsdb::{BridgeSpec, Client, PortRow, PortSpec};
@@ -286,6 +288,17 @@ impl Datapath for Ovs {
         };
         self.wanted = Some(wanted);
         done.map(|()| Swept::default())
+    }
+
+    fn judge(&mut self, case: &Case) -> Result<Opinions> {
+        let bridge = self.bridge()?;
+        let flows: Flows =
+            self.flows()?.into_iter().map(|stats| (Key::of(&stats.flow), stats.flow)).collect();
+        let lowered = Flowed::new(&flows, &bridge).judge(case)?;
+        let name = self.config.bridge.clone();
+        let control = &mut self.live()?.control;
+        let live = Rehearsal { control, name: &name, bridge: &bridge }.judge(case)?;
+        Ok(Opinions { lowered, live })
     }
 
     fn flush(&mut self) -> Result<()> {

@@ -49,6 +49,8 @@ pub struct Outcome {
     pub carried: Carried,
     /// The stages it met, in order.
     pub path: Vec<u8>,
+    /// Cookie of the last flow it met.
+    pub cookie: u64,
     /// Ports it left by.
     pub sent: Vec<u32>,
     /// Its connection was kept.
@@ -95,6 +97,7 @@ impl<'a> Tables<'a> {
         let Some(flow) = flows.iter().find(|flow| outcome.carried.is_matched_by(flow)) else {
             return;
         };
+        outcome.cookie = flow.cookie;
         for action in &flow.actions {
             match action {
                 Action::Goto(next) => self.follow(*next, tracked, outcome, steps),

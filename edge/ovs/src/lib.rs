@@ -22,6 +22,7 @@ pub mod events;
 mod failure;
 pub mod headers;
 mod jsonrpc;
+pub mod judge;
 pub mod lower;
 pub mod openflow;
 pub mod ovsdb;

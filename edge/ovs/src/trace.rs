@@ -63,9 +63,17 @@ impl Trace {
 
 /// Asks the switch what would become of a packet at `bridge`. Nothing is sent, learnt or counted.
 pub fn trace(control: &mut Control, bridge: &str, probe: &Probe) -> Result<Trace, ControlError> {
-    let flow = probe.flow.to_string();
+    // It reads from the left, and what others presuppose has to come before them.
+    let any = Match::any;
+    let (first, rest) =
+        probe.flow.iter().fold((any(), any()), |(first, rest), (field, masked)| match field {
+            Field::EthType => (first.masked(field, masked.value, masked.mask), rest),
+            field => (first, rest.masked(field, masked.value, masked.mask)),
+        });
+    let flow = format!("{first},{rest}");
+    let flow = flow.trim_start_matches(',');
     let states: Vec<String> = probe.connection.iter().map(|state| words_of(*state)).collect();
-    let mut arguments = vec![bridge, &*flow];
+    let mut arguments = vec![bridge, flow];
     for state in &states {
         arguments.extend(["--ct-next", state]);
     }

@@ -15,6 +15,7 @@ mod flows;
 mod hostile;
 mod judges;
 mod lifecycle;
+mod live_judges;
 mod matrix;
 mod measure;
 mod policy;
