@@ -84,6 +84,7 @@ impl Sizes {
         endpoints: 1,
         networks: 1,
         tunnels: 1,
+        prefixes: 1,
         sources: 1,
         pairs: 1,
         rules: 1,
