@@ -10,6 +10,7 @@
 //! Only [`front`] knows ACI classes by name. Only [`compile`] knows what a contract means. The
 //! numbers between them and the world are [`number`]'s.
 
+pub mod batch;
 pub mod compile;
 pub mod front;
 pub mod ir;

@@ -4,6 +4,7 @@
 //! answer; it decides nothing about policy.
 
 mod apply;
+mod batch;
 mod drops;
 mod files;
 mod get;

@@ -15,19 +15,22 @@ pub enum Format {
     #[default]
     Text,
     /// One JSON document (one a line where the verb streams)
+    #[value(alias = "jsonl")]
     Json,
 }
 
 /// Prints a line to standard output. A reader that went away (`| head`) ends the program quietly.
 pub fn line(text: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
-    match writeln!(out, "{text}") {
-        Ok(()) => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
-            Err(Failure::new(Kind::Interrupted, ""))
-        }
-        Err(error) => Err(Failure::new(Kind::Failed, format!("writing standard output: {error}"))),
-    }
+    writeln!(out, "{text}").or_else(|error| write_failure(&error))
+}
+
+/// What it means that standard output took no more.
+pub fn write_failure(error: &io::Error) -> Result<(), Failure> {
+    Err(match error.kind() {
+        io::ErrorKind::BrokenPipe => Failure::new(Kind::Interrupted, ""),
+        _ => Failure::new(Kind::Failed, format!("writing standard output: {error}")),
+    })
 }
 
 /// Prints one JSON document.

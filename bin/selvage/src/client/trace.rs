@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::batch;
 use super::judges;
 use super::output::{self, Format};
 use super::rest::Target;
@@ -16,22 +17,32 @@ Flows are `tcp/443`, `udp/53`, `icmp`, `icmp6`, or a protocol number.
 Examples:
   selvage trace shop/store/web shop/store/db tcp/5432
   selvage trace 10.1.1.17 10.1.2.8 tcp/5432 -o json
+  selvage trace --config shop.nac.yaml --endpoints ends.json --flows flows.jsonl -o jsonl
   selvage trace web-7 db-2 tcp/5432 --judges
 
 With --judges, each judge speaks for itself: the oracle, the rule table, and on every host involved
 whose agent runs on this machine what is installed and the data plane itself, which is shown a packet
-that nobody sent. No counter, connection or drop comes of it. Exit code 1 when they differ.")]
+that nobody sent. No counter, connection or drop comes of it. Exit code 1 when they differ.
+
+With --flows, a line asks and a line answers:
+  {\"from\":\"web-1\",\"to\":\"db-1\",\"ether\":\"ipv4\",\"proto\":\"tcp\",\"dport\":5432,\"state\":\"new\"}
+  {\"verdict\":\"deny\",\"reason\":\"no-contract\",\"origin\":[],\"log\":false, ...}")]
 pub struct Args {
     #[command(flatten)]
     target: Target,
+    #[command(flatten)]
+    batch: batch::Args,
     /// Where the flow comes from
-    from: String,
+    #[arg(required_unless_present = "flows")]
+    from: Option<String>,
     /// Where it goes
-    to: String,
+    #[arg(required_unless_present = "flows")]
+    to: Option<String>,
     /// What it is
-    flow: String,
+    #[arg(required_unless_present = "flows")]
+    flow: Option<String>,
     /// Ask every judge, and fail if they differ
-    #[arg(long)]
+    #[arg(long, conflicts_with = "flows")]
     judges: bool,
     /// What standard output carries
     #[arg(short, long, value_enum, default_value_t)]
@@ -40,6 +51,9 @@ pub struct Args {
 
 /// Asks the controller, and prints its answer.
 pub fn run(args: &Args) -> Result<(), Failure> {
+    if let Some(flows) = &args.batch.flows {
+        return batch::run(&args.batch, flows, &args.target, args.output);
+    }
     let question = json!({
         "from": args.from, "to": args.to, "flow": args.flow, "judges": args.judges
     });

@@ -11,6 +11,7 @@
 mod agent;
 mod docker;
 mod live;
+mod offline;
 mod packaging;
 mod rest;
 mod run;

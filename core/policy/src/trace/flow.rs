@@ -8,7 +8,7 @@ use serde::Serialize;
 
 /// The source port of the first packet of a flow, where none was given: one that clients use
 /// (IANA's dynamic range begins at 49152).
-const CLIENT_PORT: u16 = 49152;
+pub(crate) const CLIENT_PORT: u16 = 49152;
 
 const SERVICES: &[(&str, u16)] = &[
     ("ssh", 22),

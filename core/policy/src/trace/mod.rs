@@ -6,6 +6,9 @@ mod miss;
 mod place;
 mod words;
 
+use std::net::IpAddr;
+use std::sync::Arc;
+
 use selvage_model::Dn;
 use selvage_rules::{Action, ClassId, EtherType, GroupKey, Packet, Reason, RuleId, Verdict};
 use serde::Serialize;
@@ -15,6 +18,7 @@ use crate::front::Endpoint;
 use crate::ir::Intent;
 use crate::problem::{Problem, dn_as_text};
 
+pub(crate) use flow::CLIENT_PORT;
 pub(crate) use flow::protocol_name;
 pub use flow::{Flow, ParseFlowError, describe, parse_flow, reply};
 pub use miss::{Miss, Why};
@@ -153,14 +157,15 @@ pub fn verdict(compiled: &Compiled, from: &Dn, to: &Dn, packet: &Packet) -> Verd
 }
 
 /// Where one end of a flow stands: its classes as a sender and as a receiver.
-struct Side {
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Side {
     source: GroupKey,
     destination: GroupKey,
     is_outside: bool,
 }
 
 /// The classes of a group. One outside is taken for an address in the longest of its prefixes.
-fn side(compiled: &Compiled, group: &Dn) -> Option<Side> {
+pub(crate) fn side(compiled: &Compiled, group: &Dn) -> Option<Side> {
     if let Some(key) = compiled.groups.get(group) {
         return Some(Side { source: *key, destination: *key, is_outside: false });
     }
@@ -177,7 +182,23 @@ fn side(compiled: &Compiled, group: &Dn) -> Option<Side> {
     })
 }
 
-fn judge(compiled: &Compiled, src: &Side, dst: &Side, packet: &Packet) -> Verdict {
+/// The group outside that an address is in, by its longest prefix, and the classes of that.
+pub(crate) fn side_of_address(
+    compiled: &Compiled,
+    vrf: &Dn,
+    ip: IpAddr,
+) -> Option<(Arc<str>, Side)> {
+    let table = &compiled.table;
+    let (scope, _) = table.vrfs.iter().find(|(_, known)| *known.name == *vrf.as_str())?;
+    let group = table.external(*scope, ip)?;
+    let key = |class| GroupKey { scope: *scope, class };
+    let side =
+        Side { source: key(group.source), destination: key(group.destination), is_outside: true };
+    Some((Arc::clone(&group.name), side))
+}
+
+/// The verdict on a packet between two ends, as the hosts would give it.
+pub(crate) fn judge(compiled: &Compiled, src: &Side, dst: &Side, packet: &Packet) -> Verdict {
     let both_outside = src.is_outside && dst.is_outside;
     let routed = |side: &Side| !side.is_outside || packet.ether.is_ip();
     if both_outside || !routed(src) || !routed(dst) {

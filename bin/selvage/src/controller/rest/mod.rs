@@ -126,6 +126,7 @@ impl Api {
             Route::Delete { dn } => self.delete(user, &dn, &parameters).await,
             Route::Status => self.status().await,
             Route::Trace => self.trace(text).await,
+            Route::Flows => self.flows(text),
             Route::Plan => self.plan(text).await,
             Route::Revision => self.revision(&parameters).await,
             Route::Log => self.log(&parameters).await,

@@ -1,8 +1,10 @@
 //! What the APIC does not offer: who enforces what, why a flow passes or not, and the log.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use hyper::StatusCode;
+use selvage_policy::batch::{self, Batch, Told};
 use selvage_policy::trace;
 use selvage_rules::{EtherType, Revision};
 use serde::Deserialize;
@@ -46,6 +48,17 @@ enum Family {
     Ipv6,
 }
 
+/// The body of `POST /selvage/v1/flows`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Flows {
+    /// Endpoints beside those that the hosts have.
+    #[serde(default)]
+    endpoints: Vec<Told>,
+    /// What is asked.
+    flows: Vec<batch::Question>,
+}
+
 impl Api {
     /// `GET /selvage/v1/status`
     pub(super) async fn status(&self) -> Result<Reply, Refusal> {
@@ -85,6 +98,36 @@ impl Api {
             }
         }
         Ok(json_reply(&body))
+    }
+
+    /// `POST /selvage/v1/flows`
+    pub(super) fn flows(&self, body: &[u8]) -> Result<Reply, Refusal> {
+        let asked: Flows = serde_json::from_slice(body).map_err(|error| {
+            let form = "{\"endpoints\":[..],\"flows\":[..]}";
+            Refusal::bad_request(format!("flows are asked about with {form}: {error}"))
+        })?;
+        let view = self.desk.view();
+        // Those that are told come last, so that they win over those of the same name.
+        let told: BTreeSet<&str> = asked.endpoints.iter().map(|told| told.name.as_str()).collect();
+        let mut endpoints = batch::learned(&view.tree);
+        endpoints.retain(|known| !told.contains(known.name.as_str()));
+        endpoints.extend(asked.endpoints.iter().cloned());
+        let list = |errors: Vec<String>| Refusal::bad_request(errors.join("; "));
+        let batch = Batch::new(&view.compiled, &endpoints)
+            .map_err(|wrong| list(wrong.iter().map(ToString::to_string).collect()))?;
+        let mut answers = Vec::with_capacity(asked.flows.len());
+        let mut wrong = Vec::new();
+        for (number, question) in (1..).zip(&asked.flows) {
+            match batch.ask(question) {
+                Ok(answer) => answers.push(answer),
+                Err(error) => wrong.push(format!("flow {number}: {error}")),
+            }
+        }
+        if !wrong.is_empty() {
+            return Err(list(wrong));
+        }
+        let answers = serde_json::to_value(answers).map_err(internal)?;
+        Ok(json_reply(&json!({"revision": view.revision.0, "answers": answers})))
     }
 
     /// `GET /selvage/v1/revision?wait=N&timeout=SECONDS`: at once without `wait`; else when all

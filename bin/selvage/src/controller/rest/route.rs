@@ -39,6 +39,8 @@ pub enum Route {
     Status,
     /// `POST /selvage/v1/trace`
     Trace,
+    /// `POST /selvage/v1/flows`
+    Flows,
     /// `POST /selvage/v1/plan`
     Plan,
     /// `GET /selvage/v1/revision`
@@ -57,7 +59,12 @@ impl Route {
     pub fn takes_body(&self) -> bool {
         matches!(
             self,
-            Route::Login | Route::Logout | Route::Post { .. } | Route::Trace | Route::Plan
+            Route::Login
+                | Route::Logout
+                | Route::Post { .. }
+                | Route::Trace
+                | Route::Flows
+                | Route::Plan
         )
     }
 
@@ -72,6 +79,7 @@ impl Route {
                 "status" => only(method, &Method::GET, Route::Status),
                 "revision" => only(method, &Method::GET, Route::Revision),
                 "log" => only(method, &Method::GET, Route::Log),
+                "flows" => only(method, &Method::POST, Route::Flows),
                 "plan" => only(method, &Method::POST, Route::Plan),
                 "trace" => only(method, &Method::POST, Route::Trace),
                 _ => Err(unknown()),
