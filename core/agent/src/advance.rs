@@ -103,8 +103,10 @@ impl Agent {
         let vrfs = staying()
             .filter_map(|e| self.slice.group(&e.group))
             .filter_map(|(resolved, _)| self.slice.table.vrfs.get(&resolved.key.scope))
-            .map(|vrf| vrf.name.clone())
-            .collect();
+            .map(|vrf| vrf.name.clone());
+        let borders = self.config.node.into_iter().flat_map(|node| self.slice.borders(node));
+        let border_vrfs = borders.filter_map(|scope| self.slice.table.vrfs.get(&scope));
+        let vrfs = vrfs.chain(border_vrfs.map(|vrf| vrf.name.clone())).collect();
         self.fabric.want(groups, vrfs, now);
     }
 
@@ -120,8 +122,14 @@ impl Agent {
             let state = self.fabric.group(&e.group);
             known && matches!(state, GroupState::Unknown | GroupState::Partial(_))
         };
+        let is_border = self.config.node.is_some_and(|n| self.slice.borders(n).next().is_some());
+        let border_held = is_border
+            && matches!(self.fabric.border(), GroupState::Unknown | GroupState::Partial(_));
         let staying = || self.endpoints.values().filter(|e| !e.is_leaving());
-        if !staying().any(held) && (self.link_to_controller.connected || self.slice_known) {
+        if !staying().any(held)
+            && !border_held
+            && (self.link_to_controller.connected || self.slice_known)
+        {
             let groups: BTreeSet<Arc<str>> = staying().map(|e| e.group.clone()).collect();
             if let Some(slice) = self.fabric.slice(&groups) {
                 self.slice_known = true;

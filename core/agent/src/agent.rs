@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use selvage_opflex::client::PeerId;
-use selvage_rules::{Desired, Encapsulation, EndpointId, Revision};
+use selvage_rules::{Desired, Encapsulation, EndpointId, NodeId, Revision};
 
 use crate::ahead::Question;
 use crate::datapath::{Applied, PlaneError, Port};
@@ -44,6 +44,8 @@ pub struct Config {
     pub tunnel: IpAddr,
     /// OpFlex addresses of the controllers, as configured: `host:port` each.
     pub controllers: Vec<String>,
+    /// The number that the policy knows the host by, if it has one.
+    pub node: Option<NodeId>,
     /// Which data plane enforces.
     pub dataplane: String,
     /// What it can send to other hosts and receive from them.
@@ -330,6 +332,11 @@ impl Agent {
             self.fail(&id, Refusal::new(Code::Cancelled, "whoever asked for it is gone"), now);
         }
         self.settle(now);
+    }
+
+    /// What the data plane cannot enforce of what is in force has changed, with nothing asked of it.
+    pub fn lacks(&mut self, unsupported: Vec<String>) {
+        self.plane.unsupported = unsupported;
     }
 
     /// A link was made, and is in quarantine.

@@ -5,8 +5,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use selvage_opflex::client::{self, Client, ClientConfig, PeerId, Resolution};
+use selvage_opflex::mo::Reference;
 use selvage_opflex::{Time, ext};
-use selvage_rules::{EndpointId, Revision};
+use selvage_rules::{EndpointId, NodeId, Revision};
 
 use crate::Now;
 use crate::agent::{Config, Output};
@@ -43,6 +44,7 @@ pub(crate) enum GroupState {
 pub(crate) struct Fabric {
     client: Client,
     host: Arc<str>,
+    node: Option<NodeId>,
     groups: BTreeSet<Arc<str>>,
     vrfs: BTreeSet<Arc<str>>,
     events: VecDeque<Event>,
@@ -59,12 +61,17 @@ impl Fabric {
             name: config.host.as_str().into(),
             tunnel: config.tunnel,
             encapsulations: config.encapsulations.clone(),
+            node: config.node,
         };
         // No endpoint can have this name, since it has a slash.
         client.declare("host/", host.to_objects(), time(now));
+        if let Some(node) = config.node {
+            client.want(&Reference::new(ext::class::BORDER, ext::border_uri(node)), time(now));
+        }
         let mut fabric = Fabric {
             client,
             host: config.host.as_str().into(),
+            node: config.node,
             groups: BTreeSet::new(),
             vrfs: BTreeSet::new(),
             events: VecDeque::new(),
@@ -157,7 +164,20 @@ impl Fabric {
         match self.client.resolution(&ext::group_uri(dn)) {
             Resolution::Untracked | Resolution::Pending => GroupState::Unknown,
             Resolution::Absent => GroupState::Absent,
-            Resolution::Present => match ext::slice(self.client.db(), [dn]) {
+            Resolution::Present => match ext::slice(self.client.db(), [dn], None) {
+                Ok(_) => GroupState::Complete,
+                Err(missing) => GroupState::Partial(missing.to_string()),
+            },
+        }
+    }
+
+    /// How much is here of what this host is the border of.
+    pub fn border(&self) -> GroupState {
+        let Some(node) = self.node else { return GroupState::Absent };
+        match self.client.resolution(&ext::border_uri(node)) {
+            Resolution::Untracked | Resolution::Pending => GroupState::Unknown,
+            Resolution::Absent => GroupState::Absent,
+            Resolution::Present => match ext::slice(self.client.db(), [], Some(node)) {
                 Ok(_) => GroupState::Complete,
                 Err(missing) => GroupState::Partial(missing.to_string()),
             },
@@ -169,11 +189,12 @@ impl Fabric {
         self.client.knows_locations(vrf)
     }
 
-    /// The policy of those of `groups` that are complete; `None` while they contradict each other,
+    /// The policy of those of `groups` that are complete, and of the border if that is; `None` while they contradict each other,
     /// because the news of one of them is still on its way.
     pub fn slice(&self, groups: &BTreeSet<Arc<str>>) -> Option<Slice> {
         let complete = groups.iter().filter(|dn| self.group(dn) == GroupState::Complete);
-        let found = ext::slice(self.client.db(), complete.map(|dn| &**dn)).ok()?;
+        let border = self.node.filter(|_| self.border() == GroupState::Complete);
+        let found = ext::slice(self.client.db(), complete.map(|dn| &**dn), border).ok()?;
         let names = found.table.groups.iter();
         let groups = names
             .map(|(key, group)| (group.name.clone(), Resolved { key: *key, bd: group.bd }))
@@ -206,6 +227,7 @@ impl Fabric {
         let view = |host: &ext::Host| slice::Host {
             tunnel: host.tunnel,
             encapsulations: host.encapsulations.clone(),
+            node: host.node,
         };
         let mut hosts: BTreeMap<_, _> =
             others.map(|host| (host.name.clone(), view(host))).collect();

@@ -21,7 +21,8 @@ impl Agent {
             return;
         }
         let can = &self.config.encapsulations;
-        let desired = slice::desired(&self.slice, &self.elsewhere, can, self.here());
+        let desired =
+            slice::desired(&self.slice, &self.elsewhere, can, self.config.node, self.here());
         if self.plane.in_force.as_deref() == Some(&desired) {
             self.plane.refused = None;
             return;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use selvage_rules::{
     BdId, BridgeDomain, ClassId, Desired, Encapsulation, Endpoint, EndpointId, GroupId, GroupKey,
-    Local, Mac, Remote, Revision, ScopeId, Source, Table,
+    Local, Mac, NodeId, Remote, Revision, ScopeId, Source, Table,
 };
 use serde::{Deserialize, Serialize};
 
@@ -35,6 +35,12 @@ pub struct Resolved {
 }
 
 impl Slice {
+    /// The VRFs that the host `node` is the border of.
+    pub fn borders(&self, node: NodeId) -> impl Iterator<Item = ScopeId> {
+        let outside = self.table.outside.iter();
+        outside.filter(move |(_, o)| o.borders().contains(&node)).map(|(scope, _)| *scope)
+    }
+
     /// The class and the bridge domain of the group `dn`.
     pub fn group(&self, dn: &str) -> Option<(Resolved, &BridgeDomain)> {
         let resolved = *self.groups.get(dn)?;
@@ -79,6 +85,9 @@ pub struct Host {
     pub tunnel: IpAddr,
     /// What it can send and receive.
     pub encapsulations: BTreeSet<Encapsulation>,
+    /// The number that the policy knows it by, if it has one.
+    #[serde(default)]
+    pub node: Option<NodeId>,
 }
 
 /// One thing that changed elsewhere.
@@ -167,20 +176,22 @@ pub struct Here {
 }
 
 /// Joins policy, local endpoints and locations into what this host must enforce. Locations are
-/// taken for the VRFs that local endpoints are in, since nothing here can speak to any other. `can`
-/// is what the data plane can send and receive.
+/// taken for the VRFs that local endpoints are in, and those that this host (`node`) is the border of,
+/// since nothing here can speak to any other. `can` is what the data plane can send and receive.
 pub fn desired(
     slice: &Slice,
     elsewhere: &Elsewhere,
     can: &BTreeSet<Encapsulation>,
+    node: Option<NodeId>,
     here: impl Iterator<Item = (EndpointId, Here)>,
 ) -> Desired {
     let locals: BTreeMap<EndpointId, Local> = here
         .map(|(id, here)| (id, Local { ifindex: here.ifindex, endpoint: here.endpoint }))
         .collect();
     let scope_of = |bd: &BdId| slice.table.bridge_domains.get(bd).map(|bd| bd.scope);
+    let scopes = locals.values().filter_map(|local| scope_of(&local.endpoint.as_ref()?.bd));
     let scopes: BTreeSet<ScopeId> =
-        locals.values().filter_map(|local| scope_of(&local.endpoint.as_ref()?.bd)).collect();
+        scopes.chain(node.into_iter().flat_map(|node| slice.borders(node))).collect();
     let remotes = scopes
         .iter()
         .filter_map(|scope| elsewhere.locations.get(scope))
@@ -214,8 +225,12 @@ pub fn desired(
         remotes,
         tunnels: peers.collect(),
         sources,
-        node: None,
-        nodes: BTreeMap::new(),
+        node,
+        nodes: elsewhere
+            .hosts
+            .values()
+            .filter_map(|host| Some((host.node?, host.tunnel)))
+            .collect(),
     }
 }
 
@@ -257,7 +272,7 @@ mod tests {
                 let id = EndpointId((*id).into());
                 elsewhere.take(Move::Came(ScopeId(*scope), id, location(*last)));
                 let tunnel = [192, 0, 2, *last].into();
-                let host = Host { tunnel, encapsulations: Encapsulation::ALL.into() };
+                let host = Host { tunnel, encapsulations: Encapsulation::ALL.into(), node: None };
                 elsewhere.take(Move::HostCame(format!("h{last}").into(), host));
             }
             elsewhere

@@ -319,6 +319,12 @@ impl Core {
         let looks_different = self.fabric.note(event, self.revision, now);
         let wall = stamp::text(wall_ms);
         let mut edit = Edit::new(&mut self.state.tree, stamp(wall_ms));
+        if let Some((number, holder)) = self.fabric.vacated() {
+            match holder.and_then(|name| Some((name, self.fabric.host(name)?))) {
+                Some((name, host)) => nodes::show_host(&mut edit, name, host, &wall),
+                None => nodes::hide_node(&mut edit, number),
+            }
+        }
         if let Some(name) = looks_different
             && let Some(host) = self.fabric.host(&name)
         {

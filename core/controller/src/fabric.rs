@@ -18,7 +18,8 @@ const FIRST_NODE: u16 = 101;
 /// One host, as far as the controller knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Host {
-    /// Its number among the nodes, for as long as the controller runs.
+    /// Its number among the nodes: the one it says it has, else one that was free when it came, for
+    /// as long as the controller runs.
     pub node: u16,
     /// Its agent is connected.
     pub online: bool,
@@ -45,6 +46,8 @@ pub struct Host {
 pub struct Fabric {
     hosts: BTreeMap<Arc<str>, Host>,
     commits: BTreeMap<Revision, Time>,
+    /// A number that a host just gave up.
+    vacated: Option<u16>,
 }
 
 /// Which hosts enforce the last revision.
@@ -97,6 +100,7 @@ impl Fabric {
     /// Takes in what the OpFlex server tells. Returns the name of the host that looks different
     /// now, as a node of the tree.
     pub fn note(&mut self, event: &Event, current: Revision, now: Time) -> Option<Arc<str>> {
+        self.vacated = None;
         match event {
             Event::Up { agent, selvage, .. } => {
                 let host = self.entry(agent, now)?;
@@ -133,6 +137,9 @@ impl Fabric {
             Event::HostDeclared(declared) => {
                 let host = self.entry(&declared.name, now)?;
                 host.tunnel = Some(declared.tunnel);
+                if let Some(node) = declared.node {
+                    self.renumber(&declared.name, node.0);
+                }
                 Some(declared.name.clone())
             }
             Event::HostGone(gone) => {
@@ -169,9 +176,34 @@ impl Fabric {
         }
     }
 
+    /// The node that a host was shown as before the last [`Fabric::note`], if it is shown as another
+    /// now, and which host has that number now.
+    pub fn vacated(&self) -> Option<(u16, Option<&Arc<str>>)> {
+        let number = self.vacated?;
+        let now = self.hosts.iter().find(|(_, host)| host.node == number);
+        Some((number, now.map(|(name, _)| name)))
+    }
+
+    /// Gives a host the number that it says it has. A host that has it changes with it: one of the
+    /// two was only given a number because it came first.
+    fn renumber(&mut self, name: &Arc<str>, wanted: u16) {
+        let Some(before) = self.hosts.get(name).map(|host| host.node) else { return };
+        if before == wanted {
+            return;
+        }
+        for host in self.hosts.values_mut().filter(|host| host.node == wanted) {
+            host.node = before;
+        }
+        if let Some(host) = self.hosts.get_mut(name) {
+            host.node = wanted;
+        }
+        self.vacated = Some(before);
+    }
+
     fn entry(&mut self, name: &Arc<str>, now: Time) -> Option<&mut Host> {
         if !self.hosts.contains_key(name) {
-            let node = FIRST_NODE + u16::try_from(self.hosts.len()).ok()?;
+            let taken = |node: &u16| self.hosts.values().any(|host| host.node == *node);
+            let node = (FIRST_NODE..).find(|node| !taken(node))?;
             let host = Host {
                 node,
                 online: false,

@@ -32,6 +32,13 @@ pub fn show_host(edit: &mut Edit, name: &str, host: &Host, wall: &str) {
     edit.put(node);
 }
 
+/// Takes out the node of a host that has another number now.
+pub fn hide_node(edit: &mut Edit, node: u16) {
+    if let Some(dn) = node_dn(node) {
+        edit.remove(&dn);
+    }
+}
+
 /// Shows an endpoint as `fvCEp` with an `fvIp` for each address, under its group; nothing if the
 /// group does not exist.
 pub fn show_endpoint(edit: &mut Edit, location: &Location, host: Option<&Host>, wall: &str) {

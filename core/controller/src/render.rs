@@ -1,12 +1,12 @@
 //! The compiled table as objects of the extension classes: what our agents resolve.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use selvage_opflex::ext;
 use selvage_opflex::mo::Object;
 use selvage_policy::slice::Index;
-use selvage_rules::{ClassId, Group, GroupKey, PairKey, RuleSet, Table};
+use selvage_rules::{ClassId, Group, GroupKey, Outside, PairKey, RuleSet, ScopeId, Table};
 
 /// Every object that an agent may resolve, in the order parents before children: groups with their
 /// pairs, bridge domains with their subnets, VRFs with their pairs, rule sets with their rules.
@@ -30,13 +30,33 @@ pub fn objects(table: &Table) -> Vec<Object> {
     }
     for (scope, vrf) in &table.vrfs {
         let pairs = index.of_any(*scope).iter().filter_map(|key| pair(table, *key, None)).collect();
-        let rendered = ext::Vrf { name: Arc::clone(&vrf.name), scope: *scope, pairs };
+        let outside = table.outside.get(scope).cloned().unwrap_or_default();
+        let rendered = ext::Vrf { name: Arc::clone(&vrf.name), scope: *scope, pairs, outside };
         objects.extend(rendered.to_objects());
+    }
+    for (node, vrfs) in ext::borders(table) {
+        objects.extend(ext::Border { node, vrfs }.to_objects());
+    }
+    for (scope, outside) in &table.outside {
+        objects.extend(render_outside(table, &index, *scope, outside));
     }
     for set in table.rule_sets.values() {
         objects.extend(render_rule_set(table, set));
     }
     objects
+}
+
+/// What a border host needs: the pairs of every class outside.
+fn render_outside(table: &Table, index: &Index, scope: ScopeId, outside: &Outside) -> Vec<Object> {
+    let Some(vrf) = table.vrfs.get(&scope) else { return Vec::new() };
+    let classes: BTreeSet<ClassId> =
+        outside.groups.values().flat_map(|group| [group.source, group.destination]).collect();
+    let of_class = |class: &ClassId| index.of_group(GroupKey { scope, class: *class });
+    let concrete = |pair: &&PairKey| pair.src != ClassId::ANY && pair.dst != ClassId::ANY;
+    let keys: BTreeSet<PairKey> =
+        classes.iter().flat_map(of_class).filter(concrete).copied().collect();
+    let pairs = keys.into_iter().filter_map(|key| pair(table, key, None)).collect();
+    ext::Outside { vrf: Arc::clone(&vrf.name), pairs }.to_objects()
 }
 
 fn render_group(table: &Table, index: &Index, key: GroupKey, group: &Group) -> Vec<Object> {

@@ -187,6 +187,11 @@ impl Outside {
         Prefix::longest(&self.routes, ip).map(|(_, hops)| hops)
     }
 
+    /// Whether this is the class of addresses outside, on either side.
+    pub fn has_class(&self, class: ClassId) -> bool {
+        self.groups.values().any(|group| group.source == class || group.destination == class)
+    }
+
     /// The hosts by which any of it is reached.
     pub fn borders(&self) -> BTreeSet<NodeId> {
         self.routes.values().flatten().map(|hop| hop.node).collect()

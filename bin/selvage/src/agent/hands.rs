@@ -13,6 +13,7 @@ use selvage_agent::{LinkPlan, Now, Output};
 use selvage_rules::Desired;
 use tokio::sync::{mpsc, oneshot};
 
+use super::exits::WaysOut;
 use super::files::StateDir;
 use super::links::Links;
 use super::owner::Event;
@@ -37,6 +38,7 @@ pub enum Job {
 pub struct Hands {
     pub plane: Box<dyn Datapath>,
     pub links: Links,
+    pub ways: WaysOut,
     pub state: StateDir,
     /// What the data plane was asked for last.
     pub desired: Option<Arc<Desired>>,
@@ -80,6 +82,7 @@ impl Hands {
                     if let Err(error) = self.plane.sweep(monotonic()) {
                         tracing::warn!("cannot sweep connections: {error}");
                     }
+                    self.try_again();
                 }
                 Job::LookForLinks(known) => self.look_for_links(&known),
             }
@@ -134,8 +137,15 @@ impl Hands {
         &mut self,
         desired: &Arc<Desired>,
     ) -> Result<selvage_agent::datapath::Applied, PlaneError> {
-        let result = self.plane.apply(desired);
+        let lacking = self.ways.ensure(desired);
+        let mut result = self.plane.apply(desired);
         self.desired = Some(Arc::clone(desired));
+        if let Ok(applied) = &mut result {
+            applied.unsupported.extend(lacking);
+            if let Err(error) = self.ways.prune(desired) {
+                tracing::warn!("cannot remove a way out that is not needed: {error}");
+            }
+        }
         match &result {
             Ok(applied) => tracing::debug!(
                 revision = applied.revision.0,
@@ -147,6 +157,20 @@ impl Hands {
             Err(error) => tracing::error!(revision = desired.revision.0, "cannot apply: {error}"),
         }
         result
+    }
+
+    /// A way out that lacked something, say a link that was not there, may lack it no more.
+    fn try_again(&mut self) {
+        if self.ways.is_lacking()
+            && let Some(desired) = self.desired.clone()
+        {
+            let lacking = self.ways.ensure(&desired);
+            if lacking.is_empty() {
+                tracing::info!("the ways out are whole now");
+                let unsupported = self.plane.apply(&desired).map(|applied| applied.unsupported);
+                self.tell(Event::Lacks(unsupported.unwrap_or_default()));
+            }
+        }
     }
 
     /// A link that fails half-way is removed again at once.

@@ -12,6 +12,7 @@ use selvage_host::{Change, Error, NetNs, Netlink, Route, Veth, fill_checksums, s
 use selvage_rules::Mac;
 use tokio::sync::mpsc::UnboundedSender;
 
+use super::exits;
 use super::owner::Event;
 
 /// The links of one agent.
@@ -31,10 +32,19 @@ impl Links {
         Ok(Links { netlink, here, group: mark(host), fill_checksums: false })
     }
 
+    /// What marks the links that this agent makes.
+    pub fn group(&self) -> u32 {
+        self.group
+    }
+
     /// The host's ends that this agent made, in whatever run.
     pub fn ours(&mut self) -> Result<Vec<Port>, Error> {
         let links = self.netlink.links("sv")?;
-        let ours = links.into_iter().filter(|link| link.group == self.group && link.kind == "veth");
+        // Ways out are not endpoints' links.
+        let of_endpoint = |name: &str| !name.starts_with(exits::PREFIX);
+        let ours = links.into_iter().filter(|link| {
+            link.group == self.group && link.kind == "veth" && of_endpoint(&link.name)
+        });
         Ok(ours.map(|link| Port { ifindex: link.index, name: link.name }).collect())
     }
 

@@ -6,6 +6,7 @@
 //! ([`drops`]) each have a task or thread that turns one outside thing into events.
 
 mod drops;
+mod exits;
 mod files;
 mod hands;
 mod links;
@@ -36,6 +37,10 @@ pub struct Args {
     /// Address that other hosts send this host's overlay packets to
     #[arg(long, value_name = "IP", required_unless_present = "uninstall")]
     tunnel_address: Option<IpAddr>,
+    /// Number that the policy knows this host by, `N` of `topology/pod-1/node-N`; a host that is to be
+    /// the border of an L3Out needs one
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=16000))]
+    node_id: Option<u16>,
     /// Network namespace to be the host in, by name or path [default: the one it is started in]
     #[arg(long, value_name = "NETNS")]
     netns: Option<String>,

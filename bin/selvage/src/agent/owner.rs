@@ -39,6 +39,8 @@ pub enum Event {
     LinkGone(u32),
     LinksUnknown,
     Applied(Result<Applied, PlaneError>),
+    /// What the data plane cannot enforce is something else now.
+    Lacks(Vec<String>),
     Saved(Result<(), String>),
     Answer(Ticket, Box<Response>),
     Counted(oneshot::Sender<Response>, Counters),
@@ -129,6 +131,7 @@ impl Owner {
                 self.ask(Job::LookForLinks(known));
             }
             Event::Applied(result) => self.agent.applied(result, now),
+            Event::Lacks(unsupported) => self.agent.lacks(unsupported),
             Event::Saved(result) => self.agent.saved(result),
             Event::Answer(ticket, response) => self.answer(ticket, *response),
             Event::Counted(reply, counters) => {

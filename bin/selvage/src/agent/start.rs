@@ -6,8 +6,10 @@ use selvage_agent::{Agent, Config, Restored};
 use selvage_host::probe::{self, Feature};
 use selvage_host::watch::Watcher;
 use selvage_host::{NetNs, bpffs};
+use selvage_rules::NodeId;
 use tokio::sync::mpsc::unbounded_channel;
 
+use super::exits::WaysOut;
 use super::files::StateDir;
 use super::hands::{Hands, now};
 use super::links::{self, Links};
@@ -50,6 +52,7 @@ pub fn serve(args: Args) -> Result<(), Failure> {
         controllers: args.controller.clone().into_iter().collect(),
         dataplane: plane.name().to_owned(),
         encapsulations: plane.encapsulations(),
+        node: args.node_id.map(NodeId),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         pid: std::process::id(),
     };
@@ -63,7 +66,8 @@ pub fn serve(args: Args) -> Result<(), Failure> {
         let plugin = args.docker_socket.as_ref();
         let plugin = plugin.map(|path| Plugin::open(path, &args.state_dir)).transpose()?;
         let (events, queue) = unbounded_channel();
-        let hands = Hands { plane, links, state, desired: None, events: events.clone() };
+        let ways = WaysOut::open(links.group()).map_err(system)?;
+        let hands = Hands { plane, links, ways, state, desired: None, events: events.clone() };
         let (jobs, thread) = hands.start().map_err(failed("start a thread"))?;
         let told = events.clone();
         spawn("drops", move || drops::read(source, &told))?;
@@ -104,6 +108,7 @@ pub fn uninstall(args: &Args) -> Result<(), Failure> {
         for port in links.ours().map_err(system)? {
             links.remove(&port.name).map_err(system)?;
         }
+        WaysOut::open(links.group()).and_then(|mut ways| ways.remove_all()).map_err(system)?;
     }
     let _ = std::fs::remove_file(args.run_dir.join("agent.sock"));
     if let Some(socket) = &args.docker_socket {

@@ -314,6 +314,7 @@ fn agent_command(plan: &Plan, host: &Host) -> Command {
         .args(["agent", "--name", &host.name])
         .args(["--controller", &format!("{}:{OPFLEX_PORT}", plan.opflex)])
         .args(["--tunnel-address", &host.address.to_string()])
+        .args(["--node-id", &host.node_id.to_string()])
         .args(["--netns", &format!("{}/{}", selvage_host::netns::FOLDER, host.netns)])
         .arg("--run-dir")
         .arg(plan.host_dir(host))

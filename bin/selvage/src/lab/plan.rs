@@ -43,6 +43,14 @@ pub struct Host {
     pub gateway: Ipv4Addr,
     /// What enforces on it.
     pub dataplane: Enforces,
+    /// The number that policy knows it by.
+    #[serde(default = "first_node")]
+    pub node_id: u16,
+}
+
+/// The first host's number, as in ACI.
+fn first_node() -> u16 {
+    101
 }
 
 /// What enforces on a host.
@@ -108,6 +116,7 @@ impl Plan {
             address: Ipv4Addr::new(198, 18, number, 2),
             gateway: Ipv4Addr::new(198, 18, number, 1),
             dataplane: dataplanes.of(number),
+            node_id: first_node() - 1 + u16::from(number),
         };
         Plan {
             name: name.to_owned(),

@@ -51,6 +51,7 @@ impl Controller {
                 name: "h2".into(),
                 tunnel: ip("198.51.100.2"),
                 encapsulations: Encapsulation::ALL.into(),
+                node: None,
             }],
             declared: BTreeMap::new(),
             applied: Vec::new(),
@@ -220,7 +221,8 @@ pub fn ip(text: &str) -> IpAddr {
 }
 
 pub fn vrf() -> Vec<Object> {
-    ext::Vrf { name: VRF.into(), scope: SCOPE, pairs: Vec::new() }.to_objects()
+    let (pairs, outside) = (Vec::new(), selvage_rules::Outside::default());
+    ext::Vrf { name: VRF.into(), scope: SCOPE, pairs, outside }.to_objects()
 }
 
 pub fn bridge_domain(dn: &str, number: u32, gateways: &[&str]) -> Vec<Object> {

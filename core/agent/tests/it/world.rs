@@ -50,6 +50,7 @@ fn config() -> Config {
         controllers: vec![ADDRESS.into()],
         dataplane: "fake".into(),
         encapsulations: Encapsulation::ALL.into(),
+        node: None,
         version: "0".into(),
         pid: 1,
     }

@@ -122,7 +122,8 @@ impl World {
         self.agents.insert(name.to_owned(), agent);
         self.connect(name);
         let encapsulations = Encapsulation::ALL.into();
-        let host = Host { name: name.into(), tunnel: tunnel.parse().unwrap(), encapsulations };
+        let host =
+            Host { name: name.into(), tunnel: tunnel.parse().unwrap(), encapsulations, node: None };
         self.with(name, |client, now| client.declare("host", host.to_objects(), now));
     }
 

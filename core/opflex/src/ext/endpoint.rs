@@ -4,11 +4,13 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use selvage_rules::{BdId, ClassId, Encapsulation, Endpoint, EndpointId, GroupId, Mac, Remote};
+use selvage_rules::{
+    BdId, ClassId, Encapsulation, Endpoint, EndpointId, GroupId, Mac, NodeId, Remote,
+};
 
 use super::{
     Malformed, bridge_domain_uri, class, expect_class, group_uri, host_uri, missing, number,
-    parsed, rooted, text, vrf_uri,
+    optional, parsed, rooted, text, vrf_uri,
 };
 use crate::Uri;
 use crate::mo::{Object, Subtree, Value};
@@ -151,6 +153,8 @@ pub struct Host {
     pub tunnel: IpAddr,
     /// What it can send and receive.
     pub encapsulations: BTreeSet<Encapsulation>,
+    /// The number that the policy knows it by, if it has one.
+    pub node: Option<NodeId>,
 }
 
 impl Host {
@@ -161,6 +165,10 @@ impl Host {
             .with("name", &*self.name)
             .with("tunnel", &*self.tunnel.to_string())
             .with("encapsulations", Value::List(names));
+        let host = match self.node {
+            Some(node) => host.with("node", u64::from(node.0)),
+            None => host,
+        };
         rooted(host, Vec::new())
     }
 
@@ -179,6 +187,7 @@ impl Host {
             name: text(object, "name")?,
             tunnel: parsed(object, "tunnel")?,
             encapsulations: names.iter().filter_map(known).collect(),
+            node: optional(object, "node")?.map(NodeId),
         })
     }
 }

@@ -10,9 +10,16 @@
 //!   SelvageSubnet/<ip>/<len>/   gateway prefixLen
 //! SelvageVrf/<DN>/              name scope
 //!   SelvagePair/<src>/<dst>/    as above, for pairs in which either class is any
+//!   SelvagePrefix/<prefix>/     prefix name sourceClass destinationClass encapId
+//!   SelvageRoute/<prefix>/<node>/<via>/  prefix node link via
+//!   SelvageInside/<prefix>/     prefix public
+//! SelvageBorder/<node>/         node
+//!   SelvageExit/<VRF>/          outside->
+//! SelvageOutside/<VRF>/         vrf->
+//!   SelvagePair/<src>/<dst>/    as above, for pairs in which a class is outside
 //! SelvageRuleSet/<number>/      number
 //!   SelvageRule/<index>/        the fields of a rule, and its origin
-//! SelvageHost/<name>/           name tunnel encapsulations
+//! SelvageHost/<name>/           name tunnel encapsulations node
 //! SelvageRevision/              revision
 //! SelvageApplied/<name>/        name revision
 //! SelvageRegistry/              settled
@@ -26,6 +33,7 @@
 mod endpoint;
 mod group;
 mod network;
+mod outside;
 mod rules;
 mod slice;
 mod source;
@@ -33,14 +41,15 @@ mod source;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use selvage_rules::{Revision, RuleSetId};
+use selvage_rules::{NodeId, Revision, RuleSetId};
 
 pub use endpoint::{Host, Location};
 pub use group::{Group, Pair, PairPeer};
 pub use network::{BridgeDomain, Vrf};
+pub use outside::{Border, Outside};
 pub use rules::RuleSet;
 pub use slice::{Incomplete, Slice, slice};
-pub use source::SelvageSource;
+pub use source::{SelvageSource, borders};
 
 use crate::Uri;
 use crate::mo::{Object, Reference, Subtree};
@@ -57,6 +66,18 @@ pub mod class {
     pub const SUBNET: &str = "SelvageSubnet";
     /// A VRF.
     pub const VRF: &str = "SelvageVrf";
+    /// Which group outside has a prefix.
+    pub const PREFIX: &str = "SelvagePrefix";
+    /// By which host a prefix is reached.
+    pub const ROUTE: &str = "SelvageRoute";
+    /// A subnet as the world outside may see it.
+    pub const INSIDE: &str = "SelvageInside";
+    /// The VRFs that a host is the border of.
+    pub const BORDER: &str = "SelvageBorder";
+    /// One VRF that a host is the border of.
+    pub const EXIT: &str = "SelvageExit";
+    /// What a border host of a VRF needs.
+    pub const OUTSIDE: &str = "SelvageOutside";
     /// An immutable set of rules.
     pub const RULE_SET: &str = "SelvageRuleSet";
     /// One rule of a set.
@@ -131,6 +152,16 @@ pub fn bridge_domain_uri(dn: &str) -> Uri {
 /// The URI of the VRF with this DN.
 pub fn vrf_uri(dn: &str) -> Uri {
     universe().join(class::VRF).join(dn)
+}
+
+/// The URI of what the host of this number is the border of.
+pub fn border_uri(node: NodeId) -> Uri {
+    universe().join(class::BORDER).join(node)
+}
+
+/// The URI of what a border host of the VRF with this DN needs.
+pub fn outside_uri(dn: &str) -> Uri {
+    universe().join(class::OUTSIDE).join(dn)
 }
 
 /// The URI of a rule set.

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use selvage_rules::{BdId, Gateway, Mac, ScopeId};
+use selvage_rules::{BdId, Gateway, Mac, Outside, ScopeId};
 
 use super::{
-    Malformed, Pair, bridge_domain_uri, class, expect_class, flag, number, parsed, rooted, split,
-    target_name, text, vrf_uri,
+    Malformed, Pair, bridge_domain_uri, class, expect_class, flag, number, outside, parsed, rooted,
+    split, target_name, text, vrf_uri,
 };
 use crate::Uri;
 use crate::mo::{Object, Reference, Value};
@@ -84,6 +84,8 @@ pub struct Vrf {
     pub scope: ScopeId,
     /// Pairs that hold for every host of the VRF.
     pub pairs: Vec<Pair>,
+    /// The world outside; empty where nothing leads there.
+    pub outside: Outside,
 }
 
 impl Vrf {
@@ -95,22 +97,26 @@ impl Vrf {
     /// The VRF and its pairs, as they travel.
     pub fn to_objects(&self) -> Vec<Object> {
         let uri = self.uri();
-        let pairs = self.pairs.iter().map(|pair| pair.to_object(class::VRF, &uri)).collect();
+        let pairs = self.pairs.iter().map(|pair| pair.to_object(class::VRF, &uri));
+        let children = pairs.chain(outside::objects(&self.outside, &uri)).collect();
         let vrf = Object::new(class::VRF, uri)
             .with("name", &*self.name)
             .with("scope", u64::from(self.scope.0));
-        rooted(vrf, pairs)
+        rooted(vrf, children)
     }
 
     /// Reads a VRF and its pairs back.
     pub fn from_objects<'a>(
         objects: impl IntoIterator<Item = &'a Object>,
     ) -> Result<Vrf, Malformed> {
-        let (vrf, pairs) = split(objects, class::VRF)?;
-        Ok(Vrf {
-            name: text(vrf, "name")?,
-            scope: ScopeId(number(vrf, "scope")?),
-            pairs: pairs.map(Pair::from_object).collect::<Result<_, _>>()?,
-        })
+        let (vrf, children) = split(objects, class::VRF)?;
+        let (mut pairs, mut world) = (Vec::new(), Outside::default());
+        for child in children {
+            if !outside::read(&mut world, child)? {
+                pairs.push(Pair::from_object(child)?);
+            }
+        }
+        let scope = ScopeId(number(vrf, "scope")?);
+        Ok(Vrf { name: text(vrf, "name")?, scope, pairs, outside: world })
     }
 }

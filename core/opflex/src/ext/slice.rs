@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
-use selvage_rules::{self as rules, GroupId, GroupKey, PairKey, ScopeId, Source, Table};
+use selvage_rules::{self as rules, GroupId, GroupKey, NodeId, PairKey, ScopeId, Source, Table};
 
 use super::{
-    BridgeDomain, Group, Malformed, Pair, RuleSet, Vrf, bridge_domain_uri, class, group_uri,
-    rule_set_reference, vrf_uri,
+    Border, BridgeDomain, Group, Malformed, Outside, Pair, RuleSet, Vrf, border_uri,
+    bridge_domain_uri, class, group_uri, outside_uri, rule_set_reference, vrf_uri,
 };
 use crate::mo::{Object, Reference};
 use crate::modb::Modb;
@@ -49,14 +49,19 @@ impl fmt::Display for Incomplete {
 
 impl std::error::Error for Incomplete {}
 
-/// The slice for the groups with these DNs, if `db` holds all that it takes.
+/// The slice for the groups with these DNs, and for what the host of this number is the border of, if
+/// `db` holds all that it takes. A border that `db` does not have is none.
 pub fn slice<'a>(
     db: &Modb,
     groups: impl IntoIterator<Item = &'a str>,
+    border: Option<NodeId>,
 ) -> Result<Slice, Incomplete> {
     let mut builder = Builder { db, slice: Slice::default(), incomplete: Incomplete::default() };
     for dn in groups {
         builder.group(dn);
+    }
+    if let Some(node) = border {
+        builder.border(node);
     }
     if builder.incomplete == Incomplete::default() {
         Ok(builder.slice)
@@ -84,6 +89,21 @@ impl<'a> Builder<'a> {
         self.pairs(scope, group.pairs);
     }
 
+    fn border(&mut self, node: NodeId) {
+        let target = Reference::new(class::BORDER, border_uri(node));
+        if self.db.subtree(&target.uri).is_empty() {
+            return;
+        }
+        let Some(border) = self.read(target, Border::from_objects) else { return };
+        for dn in border.vrfs {
+            let target = Reference::new(class::OUTSIDE, outside_uri(&dn));
+            let Some(outside) = self.read(target, Outside::from_objects) else { continue };
+            if let Some(scope) = self.vrf(&outside.vrf) {
+                self.pairs(scope, outside.pairs);
+            }
+        }
+    }
+
     fn bridge_domain(&mut self, dn: &str) -> Option<(ScopeId, rules::BdId)> {
         let target = Reference::new(class::BRIDGE_DOMAIN, bridge_domain_uri(dn));
         let bd = self.read(target, BridgeDomain::from_objects)?;
@@ -102,8 +122,23 @@ impl<'a> Builder<'a> {
         let known = self.slice.table.vrfs.insert(vrf.scope, rules::Vrf { name: vrf.name });
         if known.is_none() {
             self.pairs(vrf.scope, vrf.pairs);
+            self.outside(vrf.scope, vrf.outside);
         }
         Some(vrf.scope)
+    }
+
+    fn outside(&mut self, scope: ScopeId, world: rules::Outside) {
+        if world == rules::Outside::default() {
+            return;
+        }
+        for group in world.groups.values() {
+            for class in [group.source, group.destination] {
+                self.slice.names.insert(GroupKey { scope, class }, group.name.clone());
+            }
+            let key = GroupKey { scope, class: group.source };
+            self.slice.sources.insert(group.encap, Source { key, bd: None });
+        }
+        self.slice.table.outside.insert(scope, world);
     }
 
     fn pairs(&mut self, scope: ScopeId, pairs: Vec<Pair>) {

@@ -3,11 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use selvage_rules::{self as rules, BdId, ClassId, GroupKey, PairKey, RuleSetId, ScopeId, Table};
+use selvage_rules::{
+    self as rules, BdId, ClassId, GroupKey, NodeId, PairKey, RuleSetId, ScopeId, Table,
+};
 
 use super::{
-    BridgeDomain, Group, Pair, PairPeer, RuleSet, Vrf, bridge_domain_uri, class, group_uri,
-    rule_set_reference, vrf_uri,
+    Border, BridgeDomain, Group, Outside, Pair, PairPeer, RuleSet, Vrf, border_uri,
+    bridge_domain_uri, class, group_uri, outside_uri, rule_set_reference, vrf_uri,
 };
 use crate::Uri;
 use crate::mo::{Object, Reference};
@@ -28,6 +30,7 @@ pub struct SelvageSource {
 enum Home {
     Vrf(ScopeId),
     Group(GroupKey),
+    Outside(ScopeId),
 }
 
 impl SelvageSource {
@@ -64,10 +67,12 @@ impl SelvageSource {
             }
         }
         for (name, scope) in &new.vrfs {
-            if self.vrfs.get(name) != Some(scope) {
+            let same_world = self.table.outside.get(scope) == new.table.outside.get(scope);
+            if self.vrfs.get(name) != Some(scope) || !same_world {
                 change.changed.insert(vrf_reference(name));
             }
         }
+        self.diff_borders(new, &mut change);
         for (id, set) in &new.table.rule_sets {
             if self.table.rule_sets.get(id) != Some(set) {
                 change.changed.insert(rule_set_reference(*id));
@@ -76,6 +81,30 @@ impl SelvageSource {
         self.gone(new, &mut change);
         self.diff_pairs(new, &mut change);
         change
+    }
+
+    fn diff_borders(&self, new: &SelvageSource, change: &mut Change) {
+        let (before, after) = (borders(&self.table), borders(&new.table));
+        for (node, vrfs) in &after {
+            if before.get(node) != Some(vrfs) {
+                change.changed.insert(border_reference(*node));
+            }
+        }
+        let gone = before.keys().filter(|node| !after.contains_key(node));
+        change.deleted.extend(gone.map(|node| border_reference(*node)));
+        for scope in new.table.outside.keys() {
+            let home = Home::Outside(*scope);
+            let place = new.place(&home);
+            if place.is_some() && self.place(&home) != place {
+                change.changed.extend(place);
+            }
+        }
+        for scope in self.table.outside.keys() {
+            let home = Home::Outside(*scope);
+            if new.place(&home).is_none() {
+                change.deleted.extend(self.place(&home));
+            }
+        }
     }
 
     fn gone(&self, new: &SelvageSource, change: &mut Change) {
@@ -140,6 +169,10 @@ impl SelvageSource {
             Home::Group(key) => {
                 self.table.groups.get(key).map(|group| group_reference(&group.name))
             }
+            Home::Outside(scope) => {
+                let vrf = self.table.outside.get(scope).and_then(|_| self.table.vrfs.get(scope))?;
+                Some(Reference::new(class::OUTSIDE, outside_uri(&vrf.name)))
+            }
         }
     }
 
@@ -147,7 +180,7 @@ impl SelvageSource {
     fn pair(&self, home: &Home, key: &PairKey) -> Option<Pair> {
         let rule_set = *self.table.pairs.get(key)?;
         let other = match home {
-            Home::Vrf(_) => None,
+            Home::Vrf(_) | Home::Outside(_) => None,
             Home::Group(group) if group.class == key.src => Some(key.dst),
             Home::Group(_) => Some(key.src),
         };
@@ -184,7 +217,21 @@ impl SelvageSource {
     fn vrf(&self, name: &str) -> Option<Vec<Object>> {
         let scope = *self.vrfs.get(name)?;
         let name = self.table.vrfs.get(&scope)?.name.clone();
-        Some(Vrf { name, scope, pairs: self.pairs(Home::Vrf(scope)) }.to_objects())
+        let outside = self.table.outside.get(&scope).cloned().unwrap_or_default();
+        Some(Vrf { name, scope, pairs: self.pairs(Home::Vrf(scope)), outside }.to_objects())
+    }
+
+    fn outside(&self, name: &str) -> Option<Vec<Object>> {
+        let scope = *self.vrfs.get(name)?;
+        self.table.outside.get(&scope)?;
+        let vrf = self.table.vrfs.get(&scope)?.name.clone();
+        Some(Outside { vrf, pairs: self.pairs(Home::Outside(scope)) }.to_objects())
+    }
+
+    fn border(&self, node: &str) -> Option<Vec<Object>> {
+        let node = NodeId(node.parse().ok()?);
+        let vrfs = borders(&self.table).remove(&node)?;
+        Some(Border { node, vrfs }.to_objects())
     }
 
     fn rule_set(&self, number: &str) -> Option<Vec<Object>> {
@@ -206,6 +253,10 @@ impl SelvageSource {
                 let scope = *self.vrfs.get(name)?;
                 (Home::Vrf(scope), scope, vrf_uri(name))
             }
+            class::OUTSIDE => {
+                let scope = *self.vrfs.get(name)?;
+                (Home::Outside(scope), scope, outside_uri(name))
+            }
             _ => return None,
         };
         let (src, dst) = (ClassId(src.parse().ok()?), ClassId(dst.parse().ok()?));
@@ -223,6 +274,8 @@ impl PolicySource for SelvageSource {
             [class::UNIVERSE, class::GROUP, name] => self.group(name),
             [class::UNIVERSE, class::BRIDGE_DOMAIN, name] => self.bridge_domain(name),
             [class::UNIVERSE, class::VRF, name] => self.vrf(name),
+            [class::UNIVERSE, class::OUTSIDE, name] => self.outside(name),
+            [class::UNIVERSE, class::BORDER, node] => self.border(node),
             [class::UNIVERSE, class::RULE_SET, number] => self.rule_set(number),
             [class::UNIVERSE, parent, name, class::PAIR, src, dst] => {
                 self.one_pair(parent, name, src, dst)
@@ -236,8 +289,20 @@ impl PolicySource for SelvageSource {
     }
 }
 
-/// A pair is below each of its groups, so that a host that has either knows it; with a class of
-/// any, or of no group, it is below the VRF.
+/// The VRFs that each host is the border of.
+pub fn borders(table: &Table) -> BTreeMap<NodeId, BTreeSet<Arc<str>>> {
+    let mut borders: BTreeMap<NodeId, BTreeSet<Arc<str>>> = BTreeMap::new();
+    for (scope, outside) in &table.outside {
+        let Some(vrf) = table.vrfs.get(scope) else { continue };
+        for node in outside.borders() {
+            borders.entry(node).or_default().insert(vrf.name.clone());
+        }
+    }
+    borders
+}
+
+/// A pair is below each of its groups, so that a host that has either knows it, and below the outside
+/// if one of its classes is there; with a class of any, or of no group, it is below the VRF.
 fn homes_of(table: &Table, key: &PairKey) -> Vec<Home> {
     if key.src == ClassId::ANY || key.dst == ClassId::ANY {
         return vec![Home::Vrf(key.scope)];
@@ -249,6 +314,10 @@ fn homes_of(table: &Table, key: &PairKey) -> Vec<Home> {
         .filter(|group| table.groups.contains_key(group))
         .map(Home::Group)
         .collect();
+    let outside = table.outside.get(&key.scope);
+    if outside.is_some_and(|world| world.has_class(key.src) || world.has_class(key.dst)) {
+        homes.push(Home::Outside(key.scope));
+    }
     if homes.is_empty() {
         homes.push(Home::Vrf(key.scope));
     }
@@ -257,6 +326,10 @@ fn homes_of(table: &Table, key: &PairKey) -> Vec<Home> {
 
 fn group_reference(name: &str) -> Reference {
     Reference::new(class::GROUP, group_uri(name))
+}
+
+fn border_reference(node: NodeId) -> Reference {
+    Reference::new(class::BORDER, border_uri(node))
 }
 
 fn bridge_domain_reference(name: &str) -> Reference {

@@ -28,7 +28,12 @@ pub fn location(host: usize, endpoint: u8, address: u8) -> Location {
 }
 
 fn host_at(host: usize, tunnel: IpAddr) -> Host {
-    Host { name: agent_name(host).into(), tunnel, encapsulations: Encapsulation::ALL.into() }
+    Host {
+        name: agent_name(host).into(),
+        tunnel,
+        encapsulations: Encapsulation::ALL.into(),
+        node: None,
+    }
 }
 
 fn fabric(hosts: usize) -> Fabric {

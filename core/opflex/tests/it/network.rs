@@ -38,7 +38,7 @@ fn present(fabric: &Fabric, host: usize, groups: &BTreeSet<usize>) -> BTreeSet<u
 fn slice_of(fabric: &Fabric, host: usize, groups: &BTreeSet<usize>) -> Option<Table> {
     let names = names(&present(fabric, host, groups));
     let db = fabric.hosts[host].client.db();
-    slice(db, names.iter().map(String::as_str)).ok().map(|slice| slice.table)
+    slice(db, names.iter().map(String::as_str), None).ok().map(|slice| slice.table)
 }
 
 fn two_tiers() -> Policy {

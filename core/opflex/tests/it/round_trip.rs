@@ -99,7 +99,7 @@ proptest! {
 
     #[test]
     fn vrfs(name in name(), scope in 1u32.., pairs in proptest::collection::vec(pair(), 0..5)) {
-        let vrf = Vrf { name, scope: ScopeId(scope), pairs };
+        let vrf = Vrf { name, scope: ScopeId(scope), pairs, outside: Default::default() };
         prop_assert_eq!(Vrf::from_objects(&travelled(&vrf.to_objects())), Ok(vrf));
     }
 
@@ -139,7 +139,8 @@ proptest! {
                            tunnel in any::<std::net::IpAddr>(), revision in any::<u64>(),
                            both in any::<bool>()) {
         let encapsulations = Encapsulation::ALL.into_iter().skip(usize::from(!both)).collect();
-        let host = Host { name: agent.clone(), tunnel, encapsulations };
+        let node = both.then_some(selvage_rules::NodeId(101));
+        let host = Host { name: agent.clone(), tunnel, encapsulations, node };
         prop_assert_eq!(Host::from_object(&travelled(&host.to_objects())[0]), Ok(host));
         let applied = Applied { agent: agent.clone(), revision: Revision(revision) };
         prop_assert_eq!(Applied::from_object(&travelled(&[applied.to_object()])[0]), Ok(applied));
@@ -180,7 +181,7 @@ proptest! {
             prop_assert!(!found.is_empty(), "{target:?} points at nothing");
             asked.extend(db.resolved(&[target], found).tracked);
         }
-        let slice = slice(&db, names.iter().map(String::as_str)).unwrap();
+        let slice = slice(&db, names.iter().map(String::as_str), None).unwrap();
         prop_assert_eq!(slice.table, policy.slice(&mine));
 
         let everything = Update {
@@ -194,7 +195,9 @@ proptest! {
 
 #[test]
 fn a_malformed_object_is_named_with_its_property() {
-    let objects = Vrf { name: "v".into(), scope: ScopeId(1), pairs: Vec::new() }.to_objects();
+    let objects =
+        Vrf { name: "v".into(), scope: ScopeId(1), pairs: Vec::new(), outside: Default::default() }
+            .to_objects();
     let mut broken = objects[0].clone();
     broken.properties.retain(|(name, _)| &**name != "scope");
     let error = Vrf::from_objects([&broken]).unwrap_err();
@@ -212,7 +215,7 @@ fn an_incomplete_closure_is_named() {
     let target = Reference::new("SelvageGroup", selvage_opflex::ext::group_uri(&group_name(0)));
     db.want(&target);
     db.resolved(std::slice::from_ref(&target), source.resolve(&target.subject, &target.uri));
-    let incomplete = slice(&db, [group_name(0).as_str()]).unwrap_err();
+    let incomplete = slice(&db, [group_name(0).as_str()], None).unwrap_err();
     let text = incomplete.to_string();
     assert!(text.contains("`/SelvageUniverse/SelvageBridgeDomain/"), "{text}");
 }

@@ -95,6 +95,7 @@ pub struct Host {
     pub name: String,
     pub space: Space,
     pub tunnel: IpAddr,
+    node: u8,
     dir: tempfile::TempDir,
     controller: Option<SocketAddr>,
     agent: Option<Child>,
@@ -108,6 +109,7 @@ impl Host {
             name: space.name.clone(),
             space,
             tunnel: Ipv4Addr::new(192, 0, 2, number).into(),
+            node: 100 + number,
             dir: tempfile::tempdir().unwrap(),
             controller: None,
             agent: None,
@@ -137,6 +139,7 @@ impl Host {
         command
             .args(["agent", "--name", &self.name, "--controller", &controller.to_string()])
             .args(["--tunnel-address", &self.tunnel.to_string(), "--netns", &self.space.name])
+            .args(["--node-id", &self.node.to_string()])
             .arg("--run-dir")
             .arg(self.dir.path())
             .arg("--state-dir")

@@ -4,6 +4,7 @@
 pub mod controller;
 pub mod host;
 mod judges;
+mod outside;
 
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read, Write};
