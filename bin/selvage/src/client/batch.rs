@@ -18,7 +18,7 @@ const CHUNK: usize = 10_000;
 
 /// What is asked, and of what.
 #[derive(clap::Args)]
-pub struct Args {
+pub struct Asked {
     /// Ask this configuration, and no controller: YAML, or managed objects in JSON; given several
     /// times they are applied in order
     #[arg(long, value_name = "FILE", requires = "flows")]
@@ -32,7 +32,7 @@ pub struct Args {
 }
 
 /// Answers each flow with a line, in order.
-pub fn run(args: &Args, flows: &Path, target: &Target, format: Format) -> Result<(), Failure> {
+pub fn run(args: &Asked, flows: &Path, target: &Target, format: Format) -> Result<(), Failure> {
     let endpoints = match &args.endpoints {
         Some(path) => read_json(path)?,
         None => json!([]),

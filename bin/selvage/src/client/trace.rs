@@ -31,7 +31,7 @@ pub struct Args {
     #[command(flatten)]
     target: Target,
     #[command(flatten)]
-    batch: batch::Args,
+    batch: batch::Asked,
     /// Where the flow comes from
     #[arg(required_unless_present = "flows")]
     from: Option<String>,

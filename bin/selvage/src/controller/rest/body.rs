@@ -18,6 +18,10 @@ pub const STRANGER_LIMIT: usize = 64 << 10;
 const ALL: usize = 256 << 20;
 /// Memory is counted in pieces of this size.
 const PIECE: usize = 64 << 10;
+/// A body that is too long, but no longer than this, is read before it is refused.
+const DRAINED: u64 = 1 << 20;
+/// A body that is to be refused and takes longer is not read to its end.
+const DRAIN_PATIENCE: Duration = Duration::from_secs(5);
 /// A body that takes longer is given up.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -40,7 +44,11 @@ impl Budget {
 
     /// Reads a body of at most `limit` bytes.
     pub async fn read(&self, body: Incoming, limit: usize) -> Result<Bytes, Refusal> {
-        if body.size_hint().lower() > limit as u64 {
+        let announced = body.size_hint().lower();
+        if announced > limit as u64 {
+            if announced <= DRAINED {
+                drain(body).await;
+            }
             return Err(too_long(limit));
         }
         let late = || {
@@ -70,6 +78,14 @@ impl Budget {
         }
         Ok(Bytes { bytes, _held: held })
     }
+}
+
+/// Reads a body nobody wants. A connection that is closed with bytes unread is reset, and a reset can
+/// overtake the answer that says why.
+async fn drain(mut body: Incoming) {
+    let all = async { while let Some(Ok(_)) = body.frame().await {} };
+    // Whoever is slower than this has had its chance.
+    let _ = tokio::time::timeout(DRAIN_PATIENCE, all).await;
 }
 
 fn too_long(limit: usize) -> Refusal {
