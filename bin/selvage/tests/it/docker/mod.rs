@@ -281,7 +281,10 @@ fn containers_started_at_the_same_time_on_two_hosts_have_addresses_of_their_own(
     // The other host may not have heard of the last of them yet.
     eventually("the last container answers", || match fabric.one.docker(&ping) {
         Ok(said) if said.contains("1 packets received") => Ok(()),
-        other => Err(format!("{other:?}")),
+        other => {
+            let links = fabric.one.docker(&["exec", "web-1", "ip", "-6", "addr"]);
+            Err(format!("{other:?} to {last} of {all:?} from {links:?}"))
+        }
     });
 }
 
