@@ -11,6 +11,7 @@ pkg-config:pkg-config
 make:make
 cc:gcc
 ip:iproute2
+ping:iputils-ping
 nft:nftables
 curl:curl
 /usr/sbin/ovs-vswitchd:openvswitch-switch
