@@ -9,6 +9,7 @@
 //! * [`ovs`] starts a private Open vSwitch.
 //! * [`server`] answers with its name; `selvage-probe serve` is the same as a program.
 //! * [`probe`] tries many connections and pings at once, and says how each ended.
+//! * [`policy`] is a small fabric by hand; [`talk`] has its workloads serve and ask.
 //! * [`docker`] starts an engine of its own in a host's namespace.
 //! * [`transfer`] runs while daemons are killed, and says what was lost.
 
@@ -16,9 +17,11 @@ pub mod docker;
 mod echo;
 mod eventually;
 pub mod ovs;
+pub mod policy;
 pub mod probe;
 pub mod rig;
 pub mod server;
+pub mod talk;
 pub mod transfer;
 
 pub use eventually::{eventually, holds};

@@ -1,5 +1,7 @@
 //! A small fabric, written by hand: what the controller would compile.
 
+#![allow(clippy::unwrap_used, reason = "a test whose text is wrong fails by panicking")]
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -9,18 +11,27 @@ use selvage_rules::{
     PortRange, Reason, Rule, RuleId, RuleSet, RuleSetId, ScopeId, Table, Vrf, proto,
 };
 
+/// The VRF of everything here.
 pub const SCOPE: ScopeId = ScopeId(1000);
+/// Bridge domain of web and app.
 pub const FRONT: BdId = BdId(1001);
+/// Bridge domain of db.
 pub const BACK: BdId = BdId(1002);
+/// Class of the web tier.
 pub const WEB: ClassId = ClassId(16386);
+/// Class of the app tier.
 pub const APP: ClassId = ClassId(16387);
+/// Class of the db tier.
 pub const DB: ClassId = ClassId(16388);
+/// MAC of every gateway.
 pub const GATEWAY_MAC: Mac = Mac([0x00, 0x22, 0xbd, 0xf8, 0x19, 0xff]);
 
+/// An address from text.
 pub fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
 
+/// A bridge domain with these gateways, each `ADDRESS/LENGTH`.
 pub fn bridge_domain(name: &str, gateways: &[&str]) -> BridgeDomain {
     BridgeDomain {
         name: name.into(),
@@ -37,6 +48,7 @@ pub fn bridge_domain(name: &str, gateways: &[&str]) -> BridgeDomain {
     }
 }
 
+/// A stateless permit.
 pub fn permit(id: u32, matches: Match) -> Rule {
     Rule {
         id: RuleId(id),
@@ -49,10 +61,12 @@ pub fn permit(id: u32, matches: Match) -> Rule {
     }
 }
 
+/// A stateful permit.
 pub fn stateful(id: u32, matches: Match) -> Rule {
     Rule { stateful: true, ..permit(id, matches) }
 }
 
+/// TCP to a port.
 pub fn tcp(port: u16) -> Match {
     Match {
         ether: EtherMatch::Ip,
@@ -62,6 +76,7 @@ pub fn tcp(port: u16) -> Match {
     }
 }
 
+/// UDP to a port.
 pub fn udp(port: u16) -> Match {
     Match { proto: Some(proto::UDP), ..tcp(port) }
 }
@@ -71,6 +86,7 @@ pub fn back(matches: Match) -> Match {
     Match { sport: matches.dport, dport: matches.sport, ..matches }
 }
 
+/// Echo, or its reply, by ICMP type.
 pub fn echo(kind: u8, proto: u8) -> Match {
     Match {
         ether: EtherMatch::Ip,
@@ -90,6 +106,7 @@ pub fn empty_table() -> Table {
     table
 }
 
+/// Puts these rules, as set number `set`, from one class to another.
 pub fn set_pair(table: &mut Table, src: ClassId, dst: ClassId, set: u32, rules: Vec<Rule>) {
     let id = RuleSetId(set);
     table.rule_sets.insert(id, Arc::new(RuleSet::new(id, rules)));

@@ -16,6 +16,7 @@ mod lifecycle;
 mod matrix;
 mod measure;
 mod outside;
-mod policy;
 mod revoke;
 mod rig;
+
+use selvage_testkit::policy;

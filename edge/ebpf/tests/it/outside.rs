@@ -192,10 +192,8 @@ fn dump(rig: &Rig, world: &World) -> String {
 }
 
 fn ping(ns: &NetNs, to: &str, patience: &str) -> bool {
-    let mut command = Command::new("ping");
-    command.args(["-n", "-q", "-i", "0.2", "-c", "1", "-w", patience, to]);
-    ns.enter(&mut command).unwrap();
-    command.output().unwrap().status.success()
+    let patience = Duration::from_secs(patience.parse().unwrap());
+    selvage_testkit::talk::ping(ns, ip(to), patience).unwrap()
 }
 
 /// Makes or changes the way out on the first host, as the agent does.

@@ -3,8 +3,8 @@
 //! drop.
 
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::io::Write;
+use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -20,6 +20,7 @@ use selvage_rules::{
     Reason, Remote, Revision, Source, Table,
 };
 use selvage_testkit::ovs::Ovs as Switch;
+use selvage_testkit::talk;
 
 use crate::policy::SCOPE;
 
@@ -320,27 +321,11 @@ impl Workload {
 
     /// Answers on TCP and UDP ports with what it is sent, until the process ends.
     pub fn serve(&self, tcp: &[u16], udp: &[u16]) {
-        for port in tcp {
-            let listener = self.space.ns.run(|| TcpListener::bind(("::", *port))).unwrap().unwrap();
-            thread::spawn(move || {
-                for stream in listener.incoming().flatten() {
-                    thread::spawn(move || echo(stream));
-                }
-            });
-        }
-        for port in udp {
-            let socket = self.space.ns.run(|| UdpSocket::bind(("::", *port))).unwrap().unwrap();
-            thread::spawn(move || {
-                let mut buffer = [0; 2048];
-                while let Ok((len, from)) = socket.recv_from(&mut buffer) {
-                    let _ = socket.send_to(&buffer[..len], from);
-                }
-            });
-        }
+        talk::serve(&self.space.ns, tcp, udp).unwrap();
     }
 
     pub fn connect(&self, to: SocketAddr, patience: Duration) -> Option<TcpStream> {
-        self.space.ns.run(|| TcpStream::connect_timeout(&to, patience)).unwrap().ok()
+        talk::connect(&self.space.ns, to, patience)
     }
 
     /// Runs a command inside.
@@ -360,39 +345,12 @@ impl Workload {
         }
     }
 
-    /// Whether a datagram comes back. Asks again until patience ends, as the first may be early.
     pub fn ask_udp(&self, to: SocketAddr, patience: Duration) -> bool {
-        let any: SocketAddr = if to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" }.parse().unwrap();
-        let socket = self.space.ns.run(|| UdpSocket::bind(any)).unwrap().unwrap();
-        socket.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
-        let deadline = Instant::now() + patience;
-        while Instant::now() < deadline {
-            let _ = socket.send_to(b"hello", to);
-            if socket.recv(&mut [0; 64]).is_ok() {
-                return true;
-            }
-        }
-        false
+        talk::ask_udp(&self.space.ns, to, patience).unwrap()
     }
 
     pub fn ping(&self, to: IpAddr, patience: Duration) -> bool {
-        let mut command = Command::new("ping");
-        let wait = patience.as_secs_f32().to_string();
-        command.args(["-n", "-q", "-i", "0.2", "-c", "1", "-w", "5", "-W", &wait, &to.to_string()]);
-        if patience < Duration::from_secs(1) {
-            command.args(["-w", "1"]);
-        }
-        self.space.ns.enter(&mut command).unwrap();
-        command.output().unwrap().status.success()
-    }
-}
-
-fn echo(mut stream: TcpStream) {
-    let mut buffer = [0; 65536];
-    while let Ok(len @ 1..) = stream.read(&mut buffer) {
-        if stream.write_all(&buffer[..len]).is_err() {
-            return;
-        }
+        talk::ping(&self.space.ns, to, patience).unwrap()
     }
 }
 

@@ -18,6 +18,7 @@ mod lifecycle;
 mod live_judges;
 mod matrix;
 mod measure;
-mod policy;
 mod restart;
 mod rig;
+
+use selvage_testkit::policy;

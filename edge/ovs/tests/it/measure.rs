@@ -1,5 +1,6 @@
-//! What a bundle costs. Not judged, only printed: `cargo nextest run --release -p selvage-ovs
-//! --run-ignored only measure --no-capture`.
+//! Bundles of many flows: all are there, and what they cost is printed, not judged. With
+//! `SELVAGE_SOAK` set they are as many as a large host has: `SELVAGE_SOAK=1 cargo test --release -p
+//! selvage-ovs measure -- --nocapture`.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +8,9 @@ use selvage_ovs::openflow::{Action, Change, Connection, Field, Flow, FlowFilter,
 
 use crate::rig::{Rig, add};
 
-const FLOWS: u32 = 30_000;
+/// Flows of a bundle, and of one in a soak.
+const FLOWS: u32 = 2_000;
+const MANY: u32 = 30_000;
 
 /// As rules look: a set's number, a protocol, a port.
 fn rules(count: u32) -> Vec<Flow> {
@@ -35,16 +38,24 @@ fn timed(what: &str, bridge: &mut Connection, changes: &[Change]) {
     println!("{what}: {} changes in {took:.1?}, {rate:.0}/s", changes.len());
 }
 
+fn held(bridge: &mut Connection) -> usize {
+    bridge.flows(&FlowFilter::default()).unwrap().len()
+}
+
 #[test]
-#[ignore = "a measurement"]
-fn bundles_of_thirty_thousand_flows() {
+fn bundles_of_many_flows_are_carried_out_whole() {
+    let soak = std::env::var_os("SELVAGE_SOAK").is_some();
+    let (count, rounds) = if soak { (MANY, 3) } else { (FLOWS, 1) };
     let rig = Rig::new();
     let mut bridge = Connection::open(&rig.socket(), Duration::from_secs(30)).unwrap();
-    let flows = rules(FLOWS);
-    for round in 0..3 {
+    let flows = rules(count);
+    for round in 0..rounds {
+        let before = held(&mut bridge);
         println!("round {round}");
         timed("all, fresh", &mut bridge, &add(&flows));
+        assert_eq!(held(&mut bridge), before + flows.len());
         timed("the same again", &mut bridge, &add(&flows));
+        assert_eq!(held(&mut bridge), before + flows.len());
         let one = Change::SetActions(Flow { actions: vec![], ..flows[0].clone() });
         timed("one", &mut bridge, &[one]);
         let half: Vec<Change> = flows
@@ -58,9 +69,11 @@ fn bundles_of_thirty_thousand_flows() {
             .collect();
         timed("every other removed", &mut bridge, &half);
         let start = Instant::now();
-        let read = bridge.flows(&FlowFilter::default()).unwrap().len();
+        let read = held(&mut bridge);
         println!("{read} flows read in {:.1?}", start.elapsed());
+        assert_eq!(read, before + flows.len() / 2);
         timed("all removed", &mut bridge, &[Change::RemoveAll(FlowFilter::default())]);
+        assert_eq!(held(&mut bridge), 0);
     }
     let lines: Vec<String> = flows.iter().map(ToString::to_string).collect();
     let file = rig.ovs.folder().join("flows");
@@ -70,4 +83,5 @@ fn bundles_of_thirty_thousand_flows() {
     let start = Instant::now();
     rig.ovs.tool("ovs-ofctl", &arguments).unwrap();
     println!("ovs-ofctl --bundle, from text: {:.1?}", start.elapsed());
+    assert_eq!(held(&mut bridge), flows.len(), "the reference tool's bundle says the same");
 }
