@@ -85,6 +85,10 @@ number! {
     RuleSetId(u32)
 }
 number! {
+    /// A service that traffic is sent through or copied to: ACI's redirect policy.
+    ServiceId(u32)
+}
+number! {
     /// A commit of the controller. 0 is the empty tree.
     Revision(u64)
 }

@@ -21,9 +21,14 @@ pub use desired::{
 };
 pub use id::{
     BdId, ClassId, GroupId, Mac, NodeId, ParseIdError, Revision, RuleId, RuleSetId, ScopeId,
+    ServiceId,
 };
 pub use outside::{External, Hop, Inside, Outside, Prefix};
 pub use packet::{EtherType, Packet, TcpFlags, proto};
 pub use reason::{Kind, Reason};
-pub use rule::{Action, EtherMatch, IcmpMatch, Match, Origin, PortRange, Rule, RuleSet, TcpMatch};
-pub use table::{BridgeDomain, Gateway, Group, GroupKey, PairKey, Table, Verdict, Vrf};
+pub use rule::{
+    Action, EtherMatch, IcmpMatch, Match, Origin, PortRange, Rule, RuleSet, TcpMatch, Treatment,
+};
+pub use table::{
+    BridgeDomain, Gateway, Group, GroupKey, PairKey, Service, ServiceHop, Table, Verdict, Vrf,
+};

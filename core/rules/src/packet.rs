@@ -70,6 +70,9 @@ pub struct Packet {
     pub ether: EtherType,
     /// IP protocol (the last one of an IPv6 header chain).
     pub proto: u8,
+    /// Differentiated services code point of an IP packet (RFC 2474), 0 to 63.
+    #[serde(default)]
+    pub dscp: u8,
     /// TCP, UDP or SCTP source port.
     pub sport: u16,
     /// TCP, UDP or SCTP destination port.
@@ -92,6 +95,7 @@ impl Packet {
         Packet {
             ether,
             proto,
+            dscp: 0,
             sport: 0,
             dport: 0,
             tcp_flags: TcpFlags(0),

@@ -26,6 +26,10 @@ pub enum Reason {
     Unenforced = 4,
     /// The fabric itself answers it: address resolution, or the gateway's echo.
     Fabric = 5,
+    /// Both groups are in the preferred group of their VRF.
+    PreferredGroup = 6,
+    /// A contract between the two groups sends it through a service.
+    Service = 7,
     /// No contract between the two groups covers it.
     NoContract = 16,
     /// A rule denies it.
@@ -72,6 +76,12 @@ pub enum Reason {
     UnknownSource = 37,
     /// The destination is outside, and no host that is up leads there.
     NoExit = 38,
+    /// Its rule sends it through a service, which this data plane cannot do.
+    RedirectUnsupported = 39,
+    /// Its rule sends it through a service that has no healthy address.
+    ServiceDown = 40,
+    /// No host protection policy of one of the two endpoints allows it.
+    HostProtection = 41,
 }
 
 impl Reason {
@@ -82,6 +92,8 @@ impl Reason {
         Reason::Established,
         Reason::Unenforced,
         Reason::Fabric,
+        Reason::PreferredGroup,
+        Reason::Service,
         Reason::NoContract,
         Reason::Denied,
         Reason::Quarantine,
@@ -105,6 +117,9 @@ impl Reason {
         Reason::ExtensionHeader,
         Reason::UnknownSource,
         Reason::NoExit,
+        Reason::RedirectUnsupported,
+        Reason::ServiceDown,
+        Reason::HostProtection,
     ];
 
     /// The reason with this code.
@@ -120,6 +135,8 @@ impl Reason {
             Reason::Established => "established",
             Reason::Unenforced => "unenforced",
             Reason::Fabric => "fabric",
+            Reason::PreferredGroup => "preferred-group",
+            Reason::Service => "service",
             Reason::NoContract => "no-contract",
             Reason::Denied => "denied",
             Reason::Quarantine => "quarantine",
@@ -143,6 +160,9 @@ impl Reason {
             Reason::ExtensionHeader => "extension-header",
             Reason::UnknownSource => "unknown-source",
             Reason::NoExit => "no-exit",
+            Reason::RedirectUnsupported => "redirect-unsupported",
+            Reason::ServiceDown => "service-down",
+            Reason::HostProtection => "host-protection",
         }
     }
 
@@ -158,6 +178,8 @@ impl Reason {
             Reason::Fabric => {
                 "the fabric itself answers it: address resolution, or the gateway's echo"
             }
+            Reason::PreferredGroup => "both groups are in the preferred group of their VRF",
+            Reason::Service => "a contract between the two groups sends it through a service",
             Reason::NoContract => "no contract between the two groups covers it",
             Reason::Denied => "a rule denies it",
             Reason::Quarantine => "the endpoint's policy has not arrived",
@@ -195,6 +217,15 @@ impl Reason {
                 "no external EPG of the VRF has the source address, which came from outside or from the host itself"
             }
             Reason::NoExit => "the destination is outside, and no host that is up leads there",
+            Reason::RedirectUnsupported => {
+                "its rule sends it through a service, which this data plane cannot do"
+            }
+            Reason::ServiceDown => {
+                "its rule sends it through a service that has no healthy address"
+            }
+            Reason::HostProtection => {
+                "no host protection policy of one of the two endpoints allows it"
+            }
         }
     }
 
@@ -206,6 +237,8 @@ impl Reason {
             Reason::Established,
             Reason::Unenforced,
             Reason::Fabric,
+            Reason::PreferredGroup,
+            Reason::Service,
         ]
         .contains(&self)
     }

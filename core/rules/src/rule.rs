@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{EtherType, Packet, Reason, RuleId, RuleSetId, TcpFlags, proto};
+use crate::{EtherType, Packet, Reason, RuleId, RuleSetId, ServiceId, TcpFlags, proto};
 
 /// What a rule does with the packets it matches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -14,6 +14,8 @@ pub enum Action {
     Permit,
     /// Drop it.
     Deny,
+    /// Send it through a service instead of to its destination: which, says [`Rule::treatment`].
+    Redirect,
 }
 
 /// Which Ethernet types a rule matches.
@@ -105,6 +107,9 @@ pub struct Match {
     pub arp_op: Option<u16>,
     /// Only fragments other than the first (ACI's `applyToFrag`).
     pub later_fragments_only: bool,
+    /// Differentiated services code point, 0 to 63; `None` does not look.
+    #[serde(default)]
+    pub dscp: Option<u8>,
 }
 
 impl Match {
@@ -118,6 +123,7 @@ impl Match {
         icmp: IcmpMatch { kind: None, code: None },
         arp_op: None,
         later_fragments_only: false,
+        dscp: None,
     };
 
     /// Whether the rule looks beyond the IP header, where later fragments carry nothing.
@@ -137,6 +143,9 @@ impl Match {
             return false;
         }
         if self.later_fragments_only && !packet.later_fragment {
+            return false;
+        }
+        if self.dscp.is_some_and(|dscp| dscp != packet.dscp || !packet.ether.is_ip()) {
             return false;
         }
         if self.arp_op.is_some_and(|op| packet.ether != EtherType::ARP || op != packet.arp_op) {
@@ -167,6 +176,29 @@ impl Match {
     }
 }
 
+/// What else happens to the packets a rule lets through. The default is nothing.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
+pub struct Treatment {
+    /// The service they are sent through ([`Action::Redirect`]) or copied to ([`Action::Permit`]).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<ServiceId>,
+    /// The class of service they are queued by: 1 to 6, as in ACI's `level1` to `level6`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub class: Option<u8>,
+    /// The code point they are marked with, 0 to 63.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dscp: Option<u8>,
+}
+
+impl Treatment {
+    /// Whether nothing else happens.
+    pub fn is_nothing(&self) -> bool {
+        *self == Treatment::default()
+    }
+}
+
 /// One rule.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Rule {
@@ -185,6 +217,9 @@ pub struct Rule {
     pub stateful: bool,
     /// Packets it decides are logged.
     pub log: bool,
+    /// What else happens to what it lets through.
+    #[serde(default, skip_serializing_if = "Treatment::is_nothing")]
+    pub treatment: Treatment,
 }
 
 /// Where a rule comes from, in the words of whoever wrote the policy.
@@ -198,8 +233,8 @@ pub struct Origin {
     pub reverse: bool,
 }
 
-/// An immutable set of rules, ordered as they are to be tried: by priority, deny before permit,
-/// stateful before stateless, logged before unlogged, then by [`RuleId`]. The first match decides,
+/// An immutable set of rules, ordered as they are to be tried: by priority, deny before redirect
+/// before permit, stateful before stateless, logged before unlogged, then by [`RuleId`]. The first match decides,
 /// so the numbers, which depend on history, only decide who is named among rules that do the same.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct RuleSet {
@@ -212,7 +247,14 @@ pub struct RuleSet {
 impl RuleSet {
     /// Puts `rules` in the order in which they are tried.
     pub fn new(id: RuleSetId, mut rules: Vec<Rule>) -> RuleSet {
-        rules.sort_by_key(|r| (r.priority, r.action == Action::Permit, !r.stateful, !r.log, r.id));
+        rules.sort_by_key(|r| {
+            let action = match r.action {
+                Action::Deny => 0,
+                Action::Redirect => 1,
+                Action::Permit => 2,
+            };
+            (r.priority, action, !r.stateful, !r.log, r.id)
+        });
         RuleSet { id, rules }
     }
 

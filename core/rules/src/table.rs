@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Action, BdId, ClassId, External, GroupId, Mac, Origin, Outside, Packet, Reason, Rule, RuleId,
-    RuleSet, RuleSetId, ScopeId,
+    RuleSet, RuleSetId, ScopeId, ServiceId,
 };
 
 /// A VRF: one routing and policy-scope domain.
@@ -49,6 +49,24 @@ pub struct GroupKey {
     pub scope: ScopeId,
     /// The group's class within it.
     pub class: ClassId,
+}
+
+/// What traffic is sent through, or copied to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Service {
+    /// DN of the redirect policy, or of the copy device.
+    pub name: Arc<str>,
+    /// Where it is sent; one of them a flow.
+    pub hops: Vec<ServiceHop>,
+}
+
+/// One address of a service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ServiceHop {
+    /// Its address.
+    pub ip: IpAddr,
+    /// Its Ethernet address.
+    pub mac: Mac,
 }
 
 /// A group of endpoints treated alike.
@@ -135,6 +153,9 @@ pub struct Table {
     pub pairs: BTreeMap<PairKey, RuleSetId>,
     /// Rule sets by number.
     pub rule_sets: BTreeMap<RuleSetId, Arc<RuleSet>>,
+    /// Services that rules name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub services: BTreeMap<ServiceId, Service>,
     /// Where each rule comes from.
     pub origins: BTreeMap<RuleId, Origin>,
     /// The world outside, for VRFs that have a way there.
@@ -193,9 +214,9 @@ impl Table {
             None => Verdict::IMPLICIT_DENY,
             Some((_, rule)) => Verdict {
                 action: rule.action,
-                reason: if rule.action == Action::Permit { rule.reason } else { Reason::Denied },
+                reason: if rule.action == Action::Deny { Reason::Denied } else { rule.reason },
                 rule: Some(rule.id),
-                stateful: rule.stateful && rule.action == Action::Permit,
+                stateful: rule.stateful && rule.action != Action::Deny,
                 log: rule.log,
             },
         }
@@ -228,7 +249,7 @@ mod as_list {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{EtherType, Match, PortRange, proto};
+    use crate::{EtherType, Match, PortRange, Treatment, proto};
 
     const SCOPE: ScopeId = ScopeId(100);
     const WEB: ClassId = ClassId(16386);
@@ -243,6 +264,7 @@ mod tests {
             reason: Reason::Contract,
             stateful: false,
             log: false,
+            treatment: Treatment::default(),
         }
     }
 

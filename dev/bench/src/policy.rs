@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use selvage_rules::{
     Action, BdId, BridgeDomain, ClassId, Encapsulation, EtherMatch, Gateway, Mac, Match, PairKey,
-    PortRange, Reason, Rule, RuleId, RuleSet, RuleSetId, ScopeId, Table, Vrf, proto,
+    PortRange, Reason, Rule, RuleId, RuleSet, RuleSetId, ScopeId, Table, Treatment, Vrf, proto,
 };
 
 use crate::load::PORTS;
@@ -91,5 +91,6 @@ fn rule(id: u32, (first, last): (u16, u16), stateful: bool) -> Rule {
         reason: Reason::Contract,
         stateful,
         log: false,
+        treatment: Treatment::default(),
     }
 }

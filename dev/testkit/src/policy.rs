@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use selvage_rules::{
     Action, BdId, BridgeDomain, ClassId, EtherMatch, Gateway, IcmpMatch, Mac, Match, PairKey,
-    PortRange, Reason, Rule, RuleId, RuleSet, RuleSetId, ScopeId, Table, Vrf, proto,
+    PortRange, Reason, Rule, RuleId, RuleSet, RuleSetId, ScopeId, Table, Treatment, Vrf, proto,
 };
 
 /// The VRF of everything here.
@@ -58,6 +58,7 @@ pub fn permit(id: u32, matches: Match) -> Rule {
         reason: Reason::Contract,
         stateful: false,
         log: false,
+        treatment: Treatment::default(),
     }
 }
 

@@ -8,6 +8,8 @@ enum reason {
 	REASON_ESTABLISHED = 3, /* it answers a connection that a stateful rule allowed */
 	REASON_UNENFORCED = 4, /* the VRF does not enforce policy */
 	REASON_FABRIC = 5, /* the fabric itself answers it: address resolution, or the gateway's echo */
+	REASON_PREFERRED_GROUP = 6, /* both groups are in the preferred group of their VRF */
+	REASON_SERVICE = 7, /* a contract between the two groups sends it through a service */
 	REASON_NO_CONTRACT = 16, /* no contract between the two groups covers it */
 	REASON_DENIED = 17, /* a rule denies it */
 	REASON_QUARANTINE = 18, /* the endpoint's policy has not arrived */
@@ -31,6 +33,9 @@ enum reason {
 	REASON_EXTENSION_HEADER = 36, /* its chain of IPv6 extension headers is longer than the data plane follows */
 	REASON_UNKNOWN_SOURCE = 37, /* no external EPG of the VRF has the source address, which came from outside or from the host itself */
 	REASON_NO_EXIT = 38, /* the destination is outside, and no host that is up leads there */
+	REASON_REDIRECT_UNSUPPORTED = 39, /* its rule sends it through a service, which this data plane cannot do */
+	REASON_SERVICE_DOWN = 40, /* its rule sends it through a service that has no healthy address */
+	REASON_HOST_PROTECTION = 41, /* no host protection policy of one of the two endpoints allows it */
 };
 
 /* Counted, without an event for each packet. */

@@ -138,6 +138,7 @@ fn dropped(event: &types::event) -> Option<Dropped> {
         packet: Packet {
             ether: EtherType(event.ether),
             proto: event.proto,
+            dscp: 0,
             sport: ports(event.sport),
             dport: ports(event.dport),
             tcp_flags: TcpFlags(event.tcp_flags),

@@ -12,7 +12,7 @@ use selvage_opflex::session::{Limits, Session, SessionEvent, Side};
 use selvage_opflex::{Time, Uri};
 use selvage_rules::{
     Action, BdId, ClassId, Encapsulation, Gateway, GroupId, Mac, Match, Origin, PortRange, Reason,
-    Revision, Rule, RuleId, RuleSetId, ScopeId, proto,
+    Revision, Rule, RuleId, RuleSetId, ScopeId, Treatment, proto,
 };
 
 pub const ADDRESS: &str = "192.0.2.1:8009";
@@ -283,6 +283,7 @@ fn rule_set(number: u32, reverse: bool) -> ext::RuleSet {
         reason: Reason::Contract,
         stateful: false,
         log: false,
+        treatment: Treatment::default(),
     };
     let origin = Origin {
         dn: "uni/tn-shop/brc-sql/subj-tcp".into(),

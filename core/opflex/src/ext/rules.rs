@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use selvage_rules::{
     Action, EtherMatch, EtherType, IcmpMatch, Match, Origin, PortRange, Reason, Rule, RuleId,
-    RuleSetId, TcpFlags, TcpMatch,
+    RuleSetId, ServiceId, TcpFlags, TcpMatch, Treatment,
 };
 
 use super::{
@@ -64,13 +64,13 @@ impl RuleSet {
 }
 
 fn rule_object(uri: Uri, index: u64, rule: &Rule, origin: Option<&Origin>) -> Object {
-    let Match { ether, proto, sport, dport, tcp, icmp, arp_op, later_fragments_only } =
+    let Match { ether, proto, sport, dport, tcp, icmp, arp_op, later_fragments_only, dscp } =
         rule.matches;
     let mut object = Object::new(class::RULE, uri)
         .with("index", index)
         .with("id", u64::from(rule.id.0))
         .with("priority", u64::from(rule.priority))
-        .with("action", if rule.action == Action::Permit { "permit" } else { "deny" })
+        .with("action", action_word(rule.action))
         .with("reason", rule.reason.name())
         .with("stateful", rule.stateful)
         .with("log", rule.log)
@@ -82,6 +82,10 @@ fn rule_object(uri: Uri, index: u64, rule: &Rule, origin: Option<&Origin>) -> Ob
         ("arpOpc", arp_op.map(u64::from)),
         ("icmpType", icmp.kind.map(u64::from)),
         ("icmpCode", icmp.code.map(u64::from)),
+        ("dscp", dscp.map(u64::from)),
+        ("service", rule.treatment.service.map(|service| u64::from(service.0))),
+        ("qosClass", rule.treatment.class.map(u64::from)),
+        ("markDscp", rule.treatment.dscp.map(u64::from)),
     ];
     for (name, number) in numbers {
         if let Some(number) = number {
@@ -104,11 +108,20 @@ fn rule_object(uri: Uri, index: u64, rule: &Rule, origin: Option<&Origin>) -> Ob
     }
 }
 
+fn action_word(action: Action) -> &'static str {
+    match action {
+        Action::Permit => "permit",
+        Action::Deny => "deny",
+        Action::Redirect => "redirect",
+    }
+}
+
 fn read_rule(object: &Object) -> Result<(u64, Rule, Option<Origin>), Malformed> {
     expect_class(object, class::RULE)?;
     let action = match &*text(object, "action")? {
         "permit" => Action::Permit,
         "deny" => Action::Deny,
+        "redirect" => Action::Redirect,
         _ => return Err(missing(object, "action")),
     };
     let reason = text(object, "reason")?;
@@ -125,6 +138,7 @@ fn read_rule(object: &Object) -> Result<(u64, Rule, Option<Origin>), Malformed> 
         },
         arp_op: optional(object, "arpOpc")?,
         later_fragments_only: flag(object, "fragmentsOnly")?,
+        dscp: optional(object, "dscp")?,
     };
     let rule = Rule {
         id: RuleId(number(object, "id")?),
@@ -134,6 +148,11 @@ fn read_rule(object: &Object) -> Result<(u64, Rule, Option<Origin>), Malformed> 
         reason: reason.ok_or_else(|| missing(object, "reason"))?,
         stateful: flag(object, "stateful")?,
         log: flag(object, "log")?,
+        treatment: Treatment {
+            service: optional(object, "service")?.map(ServiceId),
+            class: optional(object, "qosClass")?,
+            dscp: optional(object, "markDscp")?,
+        },
     };
     Ok((number(object, "index")?, rule, read_origin(object)?))
 }

@@ -15,7 +15,7 @@ use selvage_opflex::server::PolicySource;
 use selvage_rules::{
     Action, BdId, ClassId, Encapsulation, EndpointId, EtherMatch, EtherType, Gateway, GroupId,
     IcmpMatch, Mac, Match, Origin, PortRange, Reason, Revision, Rule, RuleId, RuleSetId, ScopeId,
-    TcpFlags, TcpMatch,
+    TcpFlags, TcpMatch, Treatment,
 };
 
 use crate::support::{Policy, group_name};
@@ -65,6 +65,7 @@ fn matches() -> impl Strategy<Value = Match> {
             icmp,
             arp_op,
             later_fragments_only,
+            dscp: None,
         },
     )
 }
@@ -75,8 +76,9 @@ fn rule() -> impl Strategy<Value = (Rule, Option<Origin>)> {
     (matches(), rest, origin).prop_map(
         |(matches, (id, (priority, permit, stateful, log), reason), origin)| {
             let action = if permit { Action::Permit } else { Action::Deny };
+            let treatment = Treatment::default();
             let id = RuleId(id);
-            let rule = Rule { id, priority, matches, action, reason, stateful, log };
+            let rule = Rule { id, priority, matches, action, reason, stateful, log, treatment };
             (rule, origin.map(|(dn, entry, reverse)| Origin { dn, entry, reverse }))
         },
     )

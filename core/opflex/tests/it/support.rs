@@ -10,7 +10,8 @@ use selvage_opflex::ext::SelvageSource;
 use selvage_opflex::server::{self, ConnId, Server, ServerConfig};
 use selvage_rules::{
     Action, BdId, BridgeDomain, ClassId, Gateway, Group, GroupId, GroupKey, Mac, Match, Origin,
-    PairKey, PortRange, Reason, Revision, Rule, RuleId, RuleSet, RuleSetId, ScopeId, Table, Vrf,
+    PairKey, PortRange, Reason, Revision, Rule, RuleId, RuleSet, RuleSetId, ScopeId, Table,
+    Treatment, Vrf,
 };
 
 /// So many cases, unless `PROPTEST_CASES` says otherwise.
@@ -110,6 +111,7 @@ fn rule(port: u16) -> Rule {
         reason: Reason::Contract,
         stateful: false,
         log: false,
+        treatment: Treatment::default(),
     }
 }
 

@@ -23,7 +23,7 @@ pub use names::NameOrNumber;
 /// What becomes of the packet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Answer {
-    /// `allow` or `deny`.
+    /// `allow`, `deny` or `redirect`.
     pub verdict: &'static str,
     /// Why, by the names of `schema/reasons.toml`.
     pub reason: &'static str,
@@ -264,6 +264,7 @@ impl<'c> Batch<'c> {
             verdict: match verdict.action {
                 Action::Permit => "allow",
                 Action::Deny => "deny",
+                Action::Redirect => "redirect",
             },
             reason: verdict.reason.name(),
             rule: verdict.rule.map(|rule| rule.0),

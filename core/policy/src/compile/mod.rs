@@ -39,7 +39,7 @@ use std::sync::Arc;
 use selvage_model::{Dn, Tree};
 use selvage_rules::{
     Action, BridgeDomain, ClassId, Group, GroupKey, Match, Origin, PairKey, Reason, Rule, RuleSet,
-    RuleSetId, Table, Vrf,
+    RuleSetId, Table, Treatment, Vrf,
 };
 
 use crate::front;
@@ -242,6 +242,7 @@ impl Builder<'_> {
             reason,
             stateful: false,
             log: false,
+            treatment: Treatment::default(),
         };
         let origin = Origin { dn: key.holder, entry: key.entry, reverse: false };
         self.table.origins.insert(id, origin);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use selvage_model::Dn;
-use selvage_rules::{Action, Match, Origin, Reason, Rule};
+use selvage_rules::{Action, Match, Origin, Reason, Rule, Treatment};
 
 use super::{Builder, Ends, Member, priority};
 use crate::ir::{Clause, Contract, DenyRank, FilterUse, Intent, Relation, Scope, Way};
@@ -183,6 +183,7 @@ fn numbered(
         reason: Reason::Contract,
         stateful: entry.stateful && used.action == Action::Permit,
         log: used.log,
+        treatment: Treatment::default(),
     })
 }
 
@@ -190,7 +191,7 @@ fn rank(used: &FilterUse, matches: &Match) -> u16 {
     let usual =
         if *matches == Match::EVERYTHING { priority::PAIR_ANY_FILTER } else { priority::PAIR };
     match (used.action, used.rank) {
-        (Action::Permit, _) | (Action::Deny, DenyRank::Default) => usual,
+        (Action::Permit | Action::Redirect, _) | (Action::Deny, DenyRank::Default) => usual,
         (Action::Deny, DenyRank::Highest) => priority::PAIR,
         (Action::Deny, DenyRank::Medium) => priority::TO_ANY,
         (Action::Deny, DenyRank::Lowest) => priority::ANY_TO_ANY,

@@ -97,6 +97,7 @@ pub(super) fn matches(mo: &Mo) -> Result<Match, String> {
         icmp: icmp_type(mo)?,
         arp_op: arp_operation(mo.get("arpOpc"))?,
         later_fragments_only: mo.get("applyToFrag") == "yes",
+        dscp: code_point(mo.get("matchDscp"))?,
     };
     check(&entry, mo)?;
     Ok(entry)
@@ -131,8 +132,11 @@ fn check(entry: &Match, mo: &Mo) -> Result<(), String> {
                 .to_owned(),
         );
     }
-    if mo.get("matchDscp") != "unspecified" && !mo.get("matchDscp").is_empty() {
-        return Err(format!("matching DSCP `{}` is not supported yet", mo.get("matchDscp")));
+    if entry.dscp.is_some() && !is_ip {
+        return Err(format!(
+            "a DSCP needs Ethernet type `ip`, `ipv4` or `ipv6`, not `{}`",
+            mo.get("etherT"),
+        ));
     }
     Ok(())
 }
@@ -189,6 +193,23 @@ fn icmp_type(mo: &Mo) -> Result<IcmpMatch, String> {
         return Err(format!("an ICMPv6 type needs protocol `icmpv6`, not `{}`", mo.get("prot")));
     }
     Ok(IcmpMatch { kind: v4.or(v6), code: None })
+}
+
+/// A code point's word or number (RFC 2474, 2597, 3246, 5865): `CSn` is 8n, `AFxy` is 8x + 2y.
+pub(super) fn code_point(word: &str) -> Result<Option<u8>, String> {
+    let unknown = || format!("`{word}` is no DSCP");
+    let digits = |text: &str| text.bytes().map(|b| b.wrapping_sub(b'0')).collect::<Vec<u8>>();
+    let number = match word {
+        "" | "unspecified" => return Ok(None),
+        "EF" => 46,
+        "VA" => 44,
+        _ => match (word.get(..2), word.get(2..).map(digits).as_deref()) {
+            (Some("CS"), Some([class @ 0..=7])) => 8 * class,
+            (Some("AF"), Some([class @ 1..=4, drop @ 1..=3])) => 8 * class + 2 * drop,
+            _ => word.parse().map_err(|_| unknown())?,
+        },
+    };
+    if number < 64 { Ok(Some(number)) } else { Err(unknown()) }
 }
 
 fn arp_operation(word: &str) -> Result<Option<u16>, String> {

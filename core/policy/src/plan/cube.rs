@@ -59,7 +59,8 @@ impl Bytes {
     /// Every value.
     pub const ALL: Bytes = Bytes([u64::MAX; 4]);
 
-    fn of(wanted: impl Fn(u8) -> bool) -> Bytes {
+    /// The values that are wanted.
+    pub fn of(wanted: impl Fn(u8) -> bool) -> Bytes {
         let mut words = [0; 4];
         for value in (0..=u8::MAX).filter(|value| wanted(*value)) {
             if let Some(word) = words.get_mut(usize::from(value >> 6)) {
@@ -133,10 +134,24 @@ pub struct Cube {
     pub protos: Bytes,
     /// TCP flag bytes.
     pub flags: Bytes,
+    /// Differentiated services code points of IP packets, of 0 to 63.
+    #[serde(default = "code_points", skip_serializing_if = "is_any_code_point")]
+    pub dscp: Bytes,
     /// What [`Layout`] says it is.
     pub x: Span,
     /// What [`Layout`] says it is.
     pub y: Span,
+}
+
+/// Every differentiated services code point.
+pub(super) const CODE_POINTS: Bytes = Bytes([u64::MAX, 0, 0, 0]);
+
+fn code_points() -> Bytes {
+    CODE_POINTS
+}
+
+fn is_any_code_point(set: &Bytes) -> bool {
+    *set == CODE_POINTS
 }
 
 const KIND: Span = Span { first: 0, last: u8::MAX as u16 };
@@ -151,6 +166,7 @@ fn make_space() -> Vec<Cube> {
         families: BOTH,
         protos,
         flags: Bytes::ALL,
+        dscp: CODE_POINTS,
         x: Span::ANY,
         y: Span::ANY,
     };
@@ -218,8 +234,12 @@ impl Cube {
         if m.proto.is_some() && !is_ip
             || m.arp_op.is_some() && self.layout != Layout::Arp
             || m.later_fragments_only && self.layout != Layout::Fragment
+            || m.dscp.is_some() && !is_ip
         {
             return None;
+        }
+        if let Some(dscp) = m.dscp {
+            cube.dscp = Bytes::these(&[dscp]);
         }
         if m.needs_l4() { cube.narrow_l4(m) } else { Some(cube) }
     }
@@ -259,10 +279,12 @@ impl Cube {
             families: self.families & other.families,
             protos: self.protos.and(other.protos),
             flags: self.flags.and(other.flags),
+            dscp: self.dscp.and(other.dscp),
             x: meet(self.x, other.x)?,
             y: meet(self.y, other.y)?,
         };
-        let empty = common.families == 0 || common.protos.is_empty() || common.flags.is_empty();
+        let sets = [common.protos, common.flags, common.dscp];
+        let empty = common.families == 0 || sets.iter().any(Bytes::is_empty);
         (self.layout == other.layout && !empty).then_some(common)
     }
 
@@ -285,6 +307,11 @@ impl Cube {
             rest.push(Cube { flags, ..left });
             left.flags = common.flags;
         }
+        let dscp = left.dscp.minus(common.dscp);
+        if !dscp.is_empty() {
+            rest.push(Cube { dscp, ..left });
+            left.dscp = common.dscp;
+        }
         rest.extend(outside(left.x, common.x).map(|x| Cube { x, ..left }));
         left.x = common.x;
         rest.extend(outside(left.y, common.y).map(|y| Cube { y, ..left }));
@@ -296,12 +323,14 @@ impl Cube {
         all.families |= other.families;
         all.protos = all.protos.or(other.protos);
         all.flags = all.flags.or(other.flags);
+        all.dscp = all.dscp.or(other.dscp);
         all.x = hull(self.x, other.x)?;
         all.y = hull(self.y, other.y)?;
         let differ = [
             self.families != other.families,
             self.protos != other.protos,
             self.flags != other.flags,
+            self.dscp != other.dscp,
             self.x != other.x,
             self.y != other.y,
         ];
@@ -321,6 +350,7 @@ impl Cube {
         self.layout == layout
             && self.families & family != 0
             && (!is_ip || self.protos.has(packet.proto))
+            && (!is_ip || self.dscp.has(packet.dscp))
             && (layout != Layout::Tcp || self.flags.has(packet.tcp_flags.0))
             && self.x.contains(x)
             && self.y.contains(y)
@@ -445,12 +475,13 @@ mod tests {
         ]);
         let proto = select(vec![None, Some(6), Some(17), Some(132), Some(1), Some(58), Some(47)]);
         let kind = select(vec![None, None, Some(0), Some(8)]);
+        let dscp = select(vec![None, None, Some(0), Some(46)]);
         (
             (ether, proto, port.clone(), port, tcp),
-            (kind.clone(), kind, select(vec![None, None, Some(1), Some(2)]), any::<bool>()),
+            (kind.clone(), kind, select(vec![None, None, Some(1), Some(2)]), any::<bool>(), dscp),
         )
-            .prop_map(|((ether, proto, sport, dport, tcp), (kind, code, arp_op, frag))| {
-                Match {
+            .prop_map(
+                |((ether, proto, sport, dport, tcp), (kind, code, arp_op, frag, dscp))| Match {
                     ether,
                     proto,
                     sport,
@@ -459,17 +490,20 @@ mod tests {
                     icmp: IcmpMatch { kind, code },
                     arp_op,
                     later_fragments_only: frag && kind == Some(0),
-                }
-            })
+                    dscp,
+                },
+            )
     }
 
     /// One packet on each side of every edge in [`a_match`].
     fn packets() -> Vec<Packet> {
         let mut all = vec![Packet::ip(EtherType(0x22f3), 0), Packet::ip(EtherType(0x88b5), 0)];
         all.extend([0, 1, 2, 3].map(|arp_op| Packet { arp_op, ..Packet::ip(EtherType::ARP, 0) }));
-        for ether in [EtherType::IPV4, EtherType::IPV6] {
+        for (ether, dscp) in
+            [EtherType::IPV4, EtherType::IPV6].into_iter().flat_map(|e| [0, 46, 63].map(|d| (e, d)))
+        {
             for proto in [1, 6, 17, 47, 58, 132] {
-                let plain = Packet::ip(ether, proto);
+                let plain = Packet { dscp, ..Packet::ip(ether, proto) };
                 all.push(Packet { later_fragment: true, ..plain });
                 match coordinates(&plain).0 {
                     Layout::Tcp | Layout::Ports => {

@@ -16,7 +16,11 @@ const EXPERIMENTAL: u16 = 0x88b5;
 pub fn witness(cubes: &[Cube]) -> Option<Packet> {
     let cube = cubes.iter().min_by_key(|cube| cube.layout)?;
     let v4 = cube.families & V4 != 0;
-    let ip = |proto| Packet::ip(if v4 { EtherType::IPV4 } else { EtherType::IPV6 }, proto);
+    let dscp = cube.dscp.iter().next()?;
+    let ip = |proto| Packet {
+        dscp,
+        ..Packet::ip(if v4 { EtherType::IPV4 } else { EtherType::IPV6 }, proto)
+    };
     let fit = |proto: u8| if cube.protos.has(proto) { Some(proto) } else { None };
     let first_of =
         |wanted: &[u8]| wanted.iter().copied().find_map(fit).or_else(|| cube.protos.iter().next());
@@ -29,7 +33,7 @@ pub fn witness(cubes: &[Cube]) -> Option<Packet> {
     Some(match cube.layout {
         Layout::Tcp => Packet { tcp_flags: flags(cube)?, ..ports(ip(proto::TCP)) },
         Layout::Ports => ports(ip(first_of(&[proto::UDP])?)),
-        Layout::Icmp => icmp(cube, v4)?,
+        Layout::Icmp => Packet { dscp, ..icmp(cube, v4)? },
         Layout::Plain => ip(first_of(&[47])?),
         Layout::Fragment => {
             let later_fragment = true;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use selvage_rules::{EtherMatch, EtherType, Match, TcpFlags, proto};
 
-use super::cube::{BOTH, Bytes, Cube, Layout, Span, V4, compact, established};
+use super::cube::{BOTH, Bytes, CODE_POINTS, Cube, Layout, Span, V4, compact, established};
 use crate::trace::{describe, protocol_name};
 
 /// The most exceptions that a whole is named with (`everything but tcp/22 and udp/53`).
@@ -164,7 +164,20 @@ fn cube(cube: &Cube, to: &[Span]) -> String {
     if cube.layout == Layout::Tcp {
         words += &flags(cube.flags);
     }
+    if cube.dscp != CODE_POINTS {
+        words += &code_points(cube.dscp);
+    }
     words
+}
+
+/// Few are named, many are said by what is missing.
+fn code_points(set: Bytes) -> String {
+    let named = |set: Bytes| set.iter().map(|one| one.to_string()).collect::<Vec<_>>().join(", ");
+    if set.iter().count() <= 32 {
+        format!(" with DSCP {}", named(set))
+    } else {
+        format!(" but with DSCP {}", named(Bytes::of(|one| CODE_POINTS.has(one) && !set.has(one))))
+    }
 }
 
 fn plain() -> Bytes {

@@ -120,7 +120,7 @@ fn an_entry_that_contradicts_itself_matches_nothing() {
         ("etherT=ip prot=icmp icmpv6T=echo-req", "an ICMPv6 type needs protocol `icmpv6`"),
         ("etherT=ip arpOpc=req", "an ARP operation needs Ethernet type `arp`"),
         ("etherT=ip prot=tcp dFromPort=80 applyToFrag=yes", "`applyToFrag` matches only"),
-        ("etherT=ip matchDscp=EF", "matching DSCP `EF` is not supported yet"),
+        ("etherT=arp matchDscp=EF", "a DSCP needs Ethernet type"),
     ] {
         let policy = with_groups(&format!(
             "flt-f/e-bad {entry}

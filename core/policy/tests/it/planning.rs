@@ -13,7 +13,7 @@ use selvage_policy::{Numbers, compile, trace};
 use selvage_rules::{
     Action, BdId, BridgeDomain, ClassId, EtherMatch, EtherType, Group, GroupId, GroupKey, Mac,
     Match, Packet, PairKey, PortRange, Reason, Rule, RuleId, RuleSet, RuleSetId, ScopeId, Table,
-    TcpFlags, TcpMatch, Verdict, Vrf, proto,
+    TcpFlags, TcpMatch, Treatment, Verdict, Vrf, proto,
 };
 
 use super::generated::{line, policy};
@@ -288,6 +288,7 @@ fn table(sketch: &Sketch, rules: &[Vec<RuleSketch>]) -> Table {
                 reason: Reason::Contract,
                 stateful: *stateful,
                 log: *log,
+                treatment: Treatment::default(),
             });
         table.rule_sets.insert(id, Arc::new(RuleSet::new(id, made.collect())));
     }

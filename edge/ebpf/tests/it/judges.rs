@@ -10,7 +10,7 @@ use selvage_ebpf::eval::Tables;
 use selvage_ebpf::swap::{Limits, Policy, Swap};
 use selvage_rules::{
     Action, ClassId, EtherMatch, EtherType, IcmpMatch, Match, Packet, PairKey, PortRange, Reason,
-    Rule, RuleId, RuleSet, RuleSetId, ScopeId, Table, TcpFlags, TcpMatch,
+    Rule, RuleId, RuleSet, RuleSetId, ScopeId, Table, TcpFlags, TcpMatch, Treatment,
 };
 
 const LIMITS: Limits = Limits { pairs: 64, rules: 256, counters: 64 };
@@ -75,6 +75,7 @@ fn matches() -> impl Strategy<Value = Match> {
             icmp,
             arp_op,
             later_fragments_only,
+            dscp: None,
         },
     )
 }
@@ -89,6 +90,7 @@ fn rule() -> impl Strategy<Value = Rule> {
             reason: Reason::Contract,
             stateful,
             log,
+            treatment: Treatment::default(),
         },
     )
 }
@@ -121,6 +123,7 @@ pub fn packet() -> impl Strategy<Value = Packet> {
         |(ether, (proto, sport, dport, tcp_flags), icmp_type, icmp_code, arp_op, later)| Packet {
             ether,
             proto,
+            dscp: 0,
             sport,
             dport,
             tcp_flags,
@@ -253,6 +256,7 @@ fn a_pair_of_a_class_without_endpoints_outlives_the_flip() {
         reason: Reason::Contract,
         stateful: false,
         log: false,
+        treatment: Treatment::default(),
     };
     table.rule_sets.insert(id, Arc::new(RuleSet::new(id, vec![rule])));
     let key = PairKey { scope: SCOPES[0], src: ClassId(1), dst: ClassId::ANY };

@@ -8,7 +8,8 @@ use selvage_ovs::eval::Tables;
 use selvage_ovs::lower::{Bridge, lower};
 use selvage_rules::{
     Action, ClassId, Desired, EtherMatch, EtherType, IcmpMatch, Match, Packet, PairKey, PortRange,
-    Reason, Rule, RuleId, RuleSet, RuleSetId, ScopeId, Table, TcpFlags, TcpMatch, Verdict, proto,
+    Reason, Rule, RuleId, RuleSet, RuleSetId, ScopeId, Table, TcpFlags, TcpMatch, Treatment,
+    Verdict, proto,
 };
 
 const SCOPE: ScopeId = ScopeId(7);
@@ -53,7 +54,8 @@ prop_compose! {
         later_fragments_only in prop::bool::weighted(0.1),
     ) -> Match {
         let icmp = IcmpMatch { kind, code };
-        Match { ether, proto, sport, dport, tcp, icmp, arp_op, later_fragments_only }
+        let dscp = None;
+        Match { ether, proto, sport, dport, tcp, icmp, arp_op, later_fragments_only, dscp }
     }
 }
 
@@ -66,7 +68,8 @@ prop_compose! {
         log in prop::bool::weighted(0.2),
     ) -> Rule {
         let action = if permit { Action::Permit } else { Action::Deny };
-        Rule { id: RuleId(0), priority, matches, action, reason: Reason::Contract, stateful, log }
+        let (reason, treatment) = (Reason::Contract, Treatment::default());
+        Rule { id: RuleId(0), priority, matches, action, reason, stateful, log, treatment }
     }
 }
 

@@ -19,7 +19,8 @@ use selvage_agent::local::{Code, EndpointView, Stage};
 use selvage_host::{Netlink, Veth};
 use selvage_rules::{
     Action, BdId, BridgeDomain, ClassId, Gateway, Group, GroupId, GroupKey, Match, Origin, PairKey,
-    PortRange, Reason, Revision, Rule, RuleId, RuleSet, RuleSetId, ScopeId, Table, Vrf, proto,
+    PortRange, Reason, Revision, Rule, RuleId, RuleSet, RuleSetId, ScopeId, Table, Treatment, Vrf,
+    proto,
 };
 
 use controller::Controller;
@@ -74,6 +75,7 @@ pub fn shop() -> Table {
                 reason: Reason::Contract,
                 stateful: false,
                 log: false,
+                treatment: Treatment::default(),
             });
             let dn = "uni/tn-shop/brc-sql/subj-all".into();
             table.origins.insert(id, Origin { dn, entry: "".into(), reverse });
