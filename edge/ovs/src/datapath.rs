@@ -15,6 +15,7 @@ use selvage_rules::{Desired, Encapsulation};
 use crate::config::Config;
 use crate::difference::{Flows, difference};
 use crate::events::{Events, set_meters};
+use crate::exits::{self, Exits};
 use crate::failure::{Doing, Failed, refused};
 use crate::judge::{Flowed, Rehearsal};
 use crate::lower::{Bridge, Key, lower, revision_of};
@@ -48,6 +49,7 @@ struct Live {
     bridge: Connection,
     underlay: Option<Underlay>,
     control: Control,
+    exits: Exits,
     tunnel_port: u32,
     /// The bridge's flows; `None`: to be read.
     held: Option<Flows>,
@@ -79,11 +81,20 @@ impl Ovs {
 
     /// What lowering has to know of the bridge.
     pub fn bridge(&mut self) -> Result<Bridge> {
-        let (tunnel, name) = (self.tunnel, self.config.bridge.clone());
-        let live = self.live()?;
-        let ports = live.database.ports(&name).doing("read the bridge's ports")?;
-        let numbers = ports.iter().filter_map(|row| Some((row.ifindex?, row.number?))).collect();
-        Ok(Bridge { ports: numbers, tunnel_port: live.tunnel_port, tunnel })
+        let rows = self.rows()?;
+        self.bridge_of(&rows)
+    }
+
+    fn bridge_of(&mut self, rows: &[PortRow]) -> Result<Bridge> {
+        let tunnel = self.config.tunnel;
+        let ports = rows.iter().filter_map(|row| Some((row.ifindex?, row.number?))).collect();
+        let tunnel_port = self.live()?.tunnel_port;
+        Ok(Bridge { ports, tunnel_port, exits: exits::numbers(rows), tunnel })
+    }
+
+    fn rows(&mut self) -> Result<Vec<PortRow>> {
+        let name = self.config.bridge.clone();
+        self.live()?.database.ports(&name).doing("read the bridge's ports")
     }
 
     /// The switch, connected to again if it was gone.
@@ -98,7 +109,13 @@ impl Ovs {
     }
 
     fn install(&mut self, desired: &Desired) -> Result<Applied> {
-        let bridge = self.bridge()?;
+        let (name, bytes) = (self.config.bridge.clone(), self.reads_bytes());
+        let mut rows = self.rows()?;
+        let live = self.live()?;
+        if live.exits.take(desired, &rows, &mut live.database, &name, bytes)? {
+            rows = self.rows()?;
+        }
+        let bridge = self.bridge_of(&rows)?;
         let lowered = lower(desired, &bridge).map_err(|error| Failed::from(error).0)?;
         let live = self.live()?;
         let held = live.held()?;
@@ -110,6 +127,7 @@ impl Ovs {
             live.settle()?;
         }
         live.held = Some(lowered.flows);
+        live.exits.release(desired, &rows, &mut live.database, &name)?;
         live.meet(desired)?;
         let (revision, changed) = (desired.revision, changes.len() as u64);
         Ok(Applied { revision, changed, unsupported: lowered.unsupported })
@@ -137,7 +155,8 @@ impl Live {
             Connection::open(&config.socket(&config.bridge), PATIENCE).doing(&doing)?;
         set_meters(&mut bridge).doing("limit drop events")?;
         let control = control(config)?;
-        Ok(Live { database, bridge, underlay, control, tunnel_port, held: None, met: None })
+        let exits = Exits::default();
+        Ok(Live { database, bridge, underlay, control, exits, tunnel_port, held: None, met: None })
     }
 
     fn is_open(&self) -> bool {
@@ -210,9 +229,11 @@ impl Datapath for Ovs {
 
     fn installed(&mut self) -> Result<Installed> {
         let (name, tunnel) = (self.config.bridge.clone(), self.config.tunnel_port());
+        let rows = self.rows()?;
         let live = self.live()?;
-        let rows = live.database.ports(&name).doing("read the bridge's ports")?;
-        let is_ours = |row: &&PortRow| row.name != name && row.name != tunnel;
+        let is_ours = |row: &&PortRow| {
+            row.name != name && row.name != tunnel && exits::scope_of(&row.name).is_none()
+        };
         let ports = rows
             .iter()
             .filter(is_ours)
@@ -330,7 +351,7 @@ fn control(config: &Config) -> Result<Control> {
 
 /// Keeps the kernel's own stack off a link that Open vSwitch's own datapath shares with it: what the
 /// endpoint sends is no reason to answer, to forward, or to take it in.
-fn isolate(link: &str) -> Result<()> {
+pub(crate) fn isolate(link: &str) -> Result<()> {
     for (key, value) in
         [("arp_ignore", "8"), ("rp_filter", "1"), ("forwarding", "0"), ("accept_redirects", "0")]
     {

@@ -143,14 +143,19 @@ pub fn dropped(packet: &PacketIn, at_ns: u64, link: &dyn Fn(u32) -> u32) -> Opti
         return None;
     }
     let headers = Headers::of(&packet.packet)?;
-    let from_tunnel = value(reg::FLAGS) & u128::from(flag::FROM_TUNNEL) != 0;
+    let is = |bit: u32| value(reg::FLAGS) & u128::from(bit) != 0;
+    let direction = match (is(flag::FROM_TUNNEL), is(flag::FROM_OUTSIDE)) {
+        (true, _) => Direction::FromTunnel,
+        (_, true) => Direction::FromOutside,
+        _ => Direction::FromEndpoint,
+    };
     let outer4 = number(Field::TunSrc).filter(|outer| *outer != 0);
     let outer6 = Some(value(Field::TunIpv6Src)).filter(|outer| *outer != 0);
     Some(Dropped {
         at_ns,
         reason,
         rule: number(reg::RULE).filter(|rule| *rule != 0).map(RuleId),
-        direction: if from_tunnel { Direction::FromTunnel } else { Direction::FromEndpoint },
+        direction,
         ifindex: number(Field::InPort).map_or(0, link),
         scope: number(reg::SCOPE).filter(|scope| *scope != 0).map(ScopeId),
         bd: number(reg::BD).filter(|bd| *bd != 0).map(BdId),

@@ -151,14 +151,10 @@ impl Entry {
         let any = Match::any();
         let flow = match (case.from.at, case.outer()) {
             (At::Host { .. }, Some(outer)) => {
-                let flow = any
-                    .with(Field::InPort, bridge.tunnel_port)
-                    .with(Field::TunId, outer.vni)
-                    .with(Field::TunDst, u32::from(bridge.tunnel));
-                match outer.tunnel {
-                    IpAddr::V4(from) => flow.with(Field::TunSrc, u32::from(from)),
-                    IpAddr::V6(from) => flow.with(Field::TunIpv6Src, u128::from(from)),
-                }
+                let flow =
+                    any.with(Field::InPort, bridge.tunnel_port).with(Field::TunId, outer.vni);
+                let flow = flow.prefix(Field::TunDst, Field::TunIpv6Dst, bridge.tunnel, 128);
+                flow.prefix(Field::TunSrc, Field::TunIpv6Src, outer.tunnel, 128)
             }
             (At::Port(ifindex), _) => {
                 let number = bridge.ports.get(&ifindex).copied().unwrap_or(NOWHERE);

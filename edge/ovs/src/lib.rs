@@ -19,6 +19,7 @@ mod datapath;
 mod difference;
 pub mod eval;
 pub mod events;
+mod exits;
 mod failure;
 pub mod headers;
 mod jsonrpc;

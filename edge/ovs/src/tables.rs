@@ -11,13 +11,16 @@
 //!                                      |      |            |
 //!                                      +----> Track <------+
 //!
+//! host's stack --> Port --> Exit --> Route
+//! an address that no endpoint has: Route, Recipient --> Outside --> Ttl
+//!
 //!     Track --> State --+--> Reply --(no answer to anything)--+--> Forward --> Rules
 //!                       +-------------------------------------+                  |
 //!     Rules, Reply --> Commit --> Permit --> Deliver --> Output                  v
 //!                                                              Drop <-- from everywhere
 //! ```
 
-use selvage_rules::{Reason, RuleId};
+use selvage_rules::{ClassId, Reason, RuleId};
 
 use crate::openflow::{Action, Bits, Field};
 
@@ -41,16 +44,20 @@ pub enum Stage {
     NdReply,
     /// Whom it is for, by MAC; or that it is for the gateway's MAC and so to be routed.
     Destination,
+    /// Of which group the sender of a packet from the host's own stack is, by longest prefix.
+    Exit,
     /// Whom a routed packet is for, by address.
     Route,
     /// Answers echo to a gateway's address.
     Gateway,
-    /// Whether a routed packet may make another hop.
-    Ttl,
     /// Of which group the sender of a packet out of the tunnel is, by VNI.
     Tunnel,
     /// Which endpoint of this host a packet out of the tunnel is for.
     Recipient,
+    /// Of which group an address outside is, and by which host it is reached, by longest prefix.
+    Outside,
+    /// Whether a routed packet may make another hop.
+    Ttl,
     /// Asks the connection tracker, where some rule of the VRF is stateful.
     Track,
     /// Whether it may be an answer to a tracked connection.
@@ -94,11 +101,13 @@ impl Stage {
         Stage::Nd,
         Stage::NdReply,
         Stage::Destination,
+        Stage::Exit,
         Stage::Route,
         Stage::Gateway,
-        Stage::Ttl,
         Stage::Tunnel,
         Stage::Recipient,
+        Stage::Outside,
+        Stage::Ttl,
         Stage::Track,
         Stage::State,
         Stage::PairExact,
@@ -137,6 +146,8 @@ impl Stage {
             Stage::Ttl => "ttl",
             Stage::Tunnel => "tunnel",
             Stage::Recipient => "recipient",
+            Stage::Exit => "exit",
+            Stage::Outside => "outside",
             Stage::Track => "track",
             Stage::State => "state",
             Stage::PairExact => "pair-exact",
@@ -203,8 +214,10 @@ pub mod reg {
     pub const MAC: Field = Field::XReg6;
     /// MAC of the receiver's gateway: the lower 48 bits.
     pub const GATEWAY_MAC: Field = Field::XReg7;
-    /// Tunnel address of the receiver's host, of IPv4: the lower 32 bits.
-    pub const TUNNEL: Field = Field::Metadata;
+    /// The classes by which the answer is judged: those of the two ends the other way round. In the
+    /// lower half the sender's as a receiver, in the upper half the receiver's as a sender. They
+    /// differ for addresses outside that only a default prefix covers.
+    pub const TURNED: Field = Field::Metadata;
 }
 
 /// Bits of [`reg::FLAGS`].
@@ -219,11 +232,35 @@ pub mod flag {
     pub const STATEFUL: u32 = 0x08;
     /// The rule that decided wants it told of.
     pub const LOG: u32 = 0x10;
+    /// It came from the host's own stack: from outside, or from the host itself.
+    pub const FROM_OUTSIDE: u32 = 0x20;
 }
 
 /// Sets bits of [`reg::FLAGS`].
 pub fn set_flags(bits: u32) -> Action {
     Action::Set { field: reg::FLAGS, value: bits.into(), mask: bits.into() }
+}
+
+/// Writes down of which class the sender is, and of which one as a receiver.
+pub fn set_sender(sends: ClassId, receives: ClassId) -> [Action; 2] {
+    let (value, mask) = (u128::from(receives.0), 0xffff_ffff);
+    [Action::set(reg::SRC, u32::from(sends.0)), Action::Set { field: reg::TURNED, value, mask }]
+}
+
+/// Writes down of which class the receiver is, and of which one as a sender.
+pub fn set_receiver(receives: ClassId, sends: ClassId) -> [Action; 2] {
+    let (value, mask) = (u128::from(sends.0) << 32, 0xffff_ffff << 32);
+    [Action::set(reg::DST, u32::from(receives.0)), Action::Set { field: reg::TURNED, value, mask }]
+}
+
+/// Sender and receiver change places; a second time takes it back.
+pub fn turn_classes() -> Vec<Action> {
+    let between = Bits::all(reg::SET_EXACT);
+    let (sender, receiver) = (Bits::of(reg::TURNED, 0, 32), Bits::of(reg::TURNED, 32, 32));
+    let exchange = |one: Bits, other: Bits| {
+        [(one, between), (other, one), (between, other)].map(|(from, to)| Action::Move { from, to })
+    };
+    [exchange(Bits::all(reg::SRC), receiver), exchange(Bits::all(reg::DST), sender)].concat()
 }
 
 /// Writes a MAC into a register of 64 bits.
@@ -260,7 +297,7 @@ pub mod cookie {
     /// Selects the flows of ours.
     pub const MAGIC_MASK: u64 = 0xffff << 48;
     /// The version of the pipeline. One that differs is replaced whole.
-    pub const VERSION: u64 = 1 << 40;
+    pub const VERSION: u64 = 2 << 40;
     /// A flow that counts nothing.
     pub const PLAIN: u64 = MAGIC | VERSION;
 

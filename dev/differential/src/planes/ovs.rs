@@ -34,7 +34,8 @@ impl Plane for LoweredOvs {
     fn install(&mut self, desired: &Desired) -> Result<(), String> {
         let ports: BTreeMap<u32, u32> =
             desired.locals.values().map(|local| (local.ifindex, number(local.ifindex))).collect();
-        let bridge = Bridge { ports, tunnel_port: TUNNEL_PORT, tunnel: TUNNEL };
+        let exits = BTreeMap::new();
+        let bridge = Bridge { ports, tunnel_port: TUNNEL_PORT, exits, tunnel: TUNNEL.into() };
         let tunnels = desired.tunnels.keys().map(|peer| (*peer, Encapsulation::EpgVni)).collect();
         let desired = Desired { tunnels, ..desired.clone() };
         let lowered = lower(&desired, &bridge).map_err(|error| error.to_string())?;

@@ -9,7 +9,9 @@ use super::place::{At, Place, Places};
 use super::sender::{broadcast_v4, multicast_v4, multicast_v6};
 use super::{Bridge, Lowered, ipv4, ipv6, mac, of_family, otherwise};
 use crate::openflow::{Action, Bits, Field, Match, frag, port};
-use crate::tables::{Stage, cookie, drop_for, flag, move_mac, reg, set_flags, set_mac};
+use crate::tables::{
+    Stage, cookie, drop_for, flag, move_mac, reg, set_flags, set_mac, set_receiver,
+};
 
 /// The hop limit of what a gateway itself sends.
 const GATEWAY_HOPS: u8 = 64;
@@ -65,22 +67,25 @@ pub(super) fn to_address(ip: IpAddr) -> Match {
 
 /// Writes down what is known of the receiver, and goes on.
 pub(super) fn reach(bridge: &Bridge, place: &Place, next: Stage) -> Vec<Action> {
-    let mut actions = vec![
-        Action::set(reg::DST, u32::from(place.class.0)),
-        set_mac(reg::MAC, place.mac),
-        set_mac(reg::GATEWAY_MAC, place.gateway_mac),
-    ];
+    let mut actions = set_receiver(place.class, place.class).to_vec();
+    actions.push(set_mac(reg::MAC, place.mac));
+    actions.push(set_mac(reg::GATEWAY_MAC, place.gateway_mac));
     match place.at {
         At::Port(number) => actions.push(Action::set(reg::OUT, number)),
-        At::Host(host) => {
-            actions.push(set_flags(flag::REMOTE));
-            actions.push(Action::set(reg::OUT, bridge.tunnel_port));
-            actions.push(Action::set(reg::TUNNEL, u32::from(host)));
-        }
+        At::Host(host) => actions.extend(to_host(bridge, host)),
         At::Gateway => {}
     }
     actions.push(next.goto());
     actions
+}
+
+/// It is to leave by the tunnel to this host.
+pub(super) fn to_host(bridge: &Bridge, host: IpAddr) -> [Action; 3] {
+    let tunnel = match host {
+        IpAddr::V4(host) => Action::set(Field::TunDst, u32::from(host)),
+        IpAddr::V6(host) => Action::set(Field::TunIpv6Dst, u128::from(host)),
+    };
+    [set_flags(flag::REMOTE), Action::set(reg::OUT, bridge.tunnel_port), tunnel]
 }
 
 /// The gateway's own address answers echo and offers nothing else. The later fragments of a long
@@ -152,11 +157,7 @@ fn output(desired: &Desired, bridge: &Bridge, places: &Places, lowered: &mut Low
             .clone()
             .with(reg::SCOPE, source.key.scope.0)
             .with(reg::SRC, u32::from(source.key.class.0));
-        let actions = vec![
-            Action::set(Field::TunId, number.0),
-            Action::Move { from: Bits::of(reg::TUNNEL, 0, 32), to: Bits::all(Field::TunDst) },
-            Action::Output(bridge.tunnel_port),
-        ];
+        let actions = vec![Action::set(Field::TunId, number.0), Action::Output(bridge.tunnel_port)];
         lowered.add(Stage::Output, 20, sender, actions);
     }
     lowered.add(Stage::Output, 10, remote, drop_for(Reason::RedirectFailed));

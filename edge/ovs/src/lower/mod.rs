@@ -5,6 +5,7 @@
 
 mod deliver;
 mod neighbour;
+mod outside;
 mod overlay;
 mod place;
 mod policy;
@@ -12,7 +13,7 @@ mod rules;
 mod sender;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use selvage_rules::{Desired, Mac, Reason, Revision, ScopeId};
 
@@ -29,8 +30,10 @@ pub struct Bridge {
     pub ports: BTreeMap<u32, u32>,
     /// Number of the tunnel port.
     pub tunnel_port: u32,
+    /// Numbers of the ports that lead to the host's own stack, by their VRF.
+    pub exits: BTreeMap<ScopeId, u32>,
     /// This host's tunnel address.
-    pub tunnel: Ipv4Addr,
+    pub tunnel: IpAddr,
 }
 
 /// Rules do not fit into the priorities that a flow can have.
@@ -79,17 +82,11 @@ pub fn lower(desired: &Desired, bridge: &Bridge) -> Result<Lowered, TooManyRules
     neighbour::fill(&places, &mut lowered);
     deliver::fill(desired, bridge, &places, &mut lowered);
     overlay::fill(desired, bridge, &places, &mut lowered);
+    outside::fill(desired, bridge, &places, &mut lowered);
     policy::fill(desired, &zones, &mut lowered);
     rules::fill(desired, &mut lowered)?;
     lowered.drops();
     lowered.mark(desired.revision);
-    let outside = desired.table.outside.iter().filter(|(_, outside)| !outside.groups.is_empty());
-    for (scope, _) in outside {
-        let name = desired.table.vrfs.get(scope).map_or("", |vrf| &*vrf.name);
-        lowered
-            .unsupported
-            .push(format!("what is outside `{name}` cannot be reached by the data plane `ovs`"));
-    }
     Ok(lowered)
 }
 

@@ -3,22 +3,22 @@
 //! The VNI is the sender's group. Whether the packet was bridged or routed is told by its inner
 //! destination: its MAC is one of the group's bridge domain, or else its address is asked for.
 
-use selvage_rules::{Desired, Reason};
+use selvage_rules::{Desired, GroupKey, Reason};
 
 use super::deliver::{reach, to_address};
+use super::outside::receives;
 use super::place::{At, Places};
 use super::{Bridge, Lowered, ipv4, ipv6, mac, otherwise};
 use crate::openflow::{Action, Field, Match};
-use crate::tables::{Stage, drop_for, flag, reg, set_flags};
+use crate::tables::{Stage, drop_for, flag, reg, set_flags, set_sender};
 
 pub(super) fn fill(desired: &Desired, bridge: &Bridge, places: &Places, lowered: &mut Lowered) {
     for (number, source) in &desired.sources {
         let from = Match::any().with(Field::TunId, number.0);
-        let sender = vec![
-            Action::set(reg::SCOPE, source.key.scope.0),
-            Action::set(reg::SRC, u32::from(source.key.class.0)),
-            Action::set(reg::BD, source.bd.map_or(0, |bd| bd.0)),
-        ];
+        let GroupKey { scope, class } = source.key;
+        let mut sender = vec![Action::set(reg::SCOPE, scope.0)];
+        sender.extend(set_sender(class, receives(desired, source.key)));
+        sender.push(Action::set(reg::BD, source.bd.map_or(0, |bd| bd.0)));
         for family in [ipv4(), ipv6()] {
             let mut ip = family;
             ip = ip.with(Field::TunId, number.0);

@@ -1,7 +1,7 @@
 //! Where every address and MAC is, and who has the last word where two claim the same.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use selvage_rules::{BdId, ClassId, Desired, Encapsulation, Endpoint, Mac, ScopeId};
 
@@ -30,7 +30,7 @@ pub enum At {
     /// By this port of the bridge.
     Port(u32),
     /// By the host with this tunnel address.
-    Host(Ipv4Addr),
+    Host(IpAddr),
     /// It is a gateway: every host answers for it.
     Gateway,
 }
@@ -64,17 +64,18 @@ impl Places {
         let mut places = Places::default();
         let domains = &desired.table.bridge_domains;
         for (id, remote) in &desired.remotes {
-            let IpAddr::V4(host) = remote.tunnel else {
+            if remote.tunnel.is_ipv4() != bridge.tunnel.is_ipv4() {
                 unsupported.push(format!(
-                    "endpoint `{}` is behind `{}`, and the data plane `ovs` tunnels over IPv4 only",
-                    id.0, remote.tunnel
+                    "endpoint `{}` is behind `{}`, which is not of the family of this host's \
+                     tunnel address `{}`",
+                    id.0, remote.tunnel, bridge.tunnel
                 ));
                 continue;
-            };
+            }
             // A host that is not known yet, or shares no encapsulation with this one, is out of reach.
             let speaks = desired.tunnels.get(&remote.tunnel);
             if speaks == Some(&Encapsulation::EpgVni) {
-                places.put(desired, &remote.endpoint, At::Host(host));
+                places.put(desired, &remote.endpoint, At::Host(remote.tunnel));
             }
         }
         let bound = |ifindex: &u32| bridge.ports.get(ifindex).copied();

@@ -15,7 +15,7 @@ use selvage_rules::{ClassId, Desired, Reason, ScopeId};
 use super::{Lowered, ipv4, ipv6};
 use crate::events::tell;
 use crate::openflow::{Action, Ct, Field, Match, Zone, ct_state};
-use crate::tables::{Stage, cookie, flag, reg};
+use crate::tables::{Stage, cookie, flag, reg, turn_classes};
 
 const SYN: u16 = 0x02;
 const RST: u16 = 0x04;
@@ -75,13 +75,13 @@ fn state(lowered: &mut Lowered) {
     }
     for family in [ipv4(), ipv6()] {
         let answer = family.masked(Field::CtState, TRK | EST | RPL, TRK | EST | RPL | INV | REL);
-        let mut actions = swap_classes();
+        let mut actions = turn_classes();
         actions.extend(look_up());
         actions.push(Stage::Reply.goto());
         lowered.add(Stage::State, 20, answer, actions);
     }
     lowered.add(Stage::State, 0, Match::any(), forward());
-    lowered.add(Stage::Reply, 0, Match::any(), then(swap_classes(), Stage::Forward.goto()));
+    lowered.add(Stage::Reply, 0, Match::any(), then(turn_classes(), Stage::Forward.goto()));
     lowered.add(Stage::Forward, 0, Match::any(), then(look_up(), Stage::Rules.goto()));
 }
 
@@ -95,15 +95,6 @@ fn echo_requests() -> [Match; 2] {
 fn then(mut actions: Vec<Action>, last: Action) -> Vec<Action> {
     actions.push(last);
     actions
-}
-
-/// Sender and receiver change places.
-pub(super) fn swap_classes() -> Vec<Action> {
-    vec![
-        Action::copy(reg::SRC, reg::SET_EXACT),
-        Action::copy(reg::DST, reg::SRC),
-        Action::copy(reg::SET_EXACT, reg::DST),
-    ]
 }
 
 /// The at most four rule sets between the two classes.

@@ -16,10 +16,10 @@ use selvage_rules::{
     Rule, RuleSet, RuleSetId, TcpMatch, proto,
 };
 
-use super::policy::{Slot, swap_classes};
+use super::policy::Slot;
 use super::{Lowered, TooManyRules, ether, ipv4, ipv6};
 use crate::openflow::{Action, Field, Match, ct_state, frag};
-use crate::tables::{Stage, cookie, drop_for, flag, reg, set_flags};
+use crate::tables::{Stage, cookie, drop_for, flag, reg, set_flags, turn_classes};
 
 /// The highest priority of a rule's flow.
 const TOP: u64 = 65_000;
@@ -168,7 +168,7 @@ fn decide(rule: &Rule) -> Vec<Action> {
 /// What it says of an answer, by what it would do with the packet that opened the connection. Classes
 /// are the other way round here.
 fn answer(rule: &Rule) -> (u64, Vec<Action>) {
-    let mut actions = swap_classes();
+    let mut actions = turn_classes();
     if rule.action == Verdict::Deny || !rule.stateful {
         actions.push(Stage::Forward.goto());
         return (cookie::PLAIN, actions);

@@ -1,12 +1,14 @@
 //! Who sends it, and whether that is true: the stages [`Stage::Port`], [`Stage::ArpSource`] and
 //! [`Stage::Source`].
 
+use std::net::IpAddr;
+
 use selvage_rules::{Desired, Reason};
 
 use super::place::{Bound, Places};
 use super::{Bridge, Lowered, ether, ipv4, ipv6, mac, of_family, otherwise};
 use crate::openflow::{Action, Field, Match, frag, port};
-use crate::tables::{Stage, cookie, drop_for, flag, reg, set_flags};
+use crate::tables::{Stage, cookie, drop_for, flag, reg, set_flags, set_sender};
 
 /// Of a VLAN tag that is there.
 const TAGGED: u16 = 0x1000;
@@ -29,6 +31,16 @@ fn ports(bridge: &Bridge, places: &Places, lowered: &mut Lowered) {
         lowered.add(Stage::Port, 20, known, with(bound, vec![Stage::Source.goto()]));
         lowered.add(Stage::Port, 10, from, with(bound, drop_for(Reason::SpoofedMac)));
     }
+    for (scope, number) in &bridge.exits {
+        let from = Match::any().with(Field::InPort, *number);
+        let tagged = from.clone().masked(Field::VlanTci, TAGGED, TAGGED);
+        let known = |then: Vec<Action>| {
+            let outside = set_flags(flag::FROM_OUTSIDE | flag::ROUTED);
+            [vec![Action::set(reg::SCOPE, scope.0), outside], then].concat()
+        };
+        lowered.add(Stage::Port, 20, tagged, known(drop_for(Reason::UnsupportedEthertype)));
+        lowered.add(Stage::Port, 10, from, known(vec![Stage::Exit.goto()]));
+    }
     let own = Match::any().with(Field::InPort, port::LOCAL);
     lowered.add(Stage::Port, 10, own, drop_for(Reason::HostOrigin));
     let tunnel = Match::any().with(Field::InPort, bridge.tunnel_port);
@@ -43,26 +55,22 @@ fn ports(bridge: &Bridge, places: &Places, lowered: &mut Lowered) {
 fn peers(desired: &Desired, bridge: &Bridge, lowered: &mut Lowered) {
     use selvage_rules::Encapsulation::EpgVni;
     for (peer, _) in desired.tunnels.iter().filter(|(_, speaks)| **speaks == EpgVni) {
-        let std::net::IpAddr::V4(peer) = peer else { continue };
-        let matches = Match::any()
-            .with(Field::InPort, bridge.tunnel_port)
-            .with(Field::TunSrc, u32::from(*peer));
-        lowered.add(
-            Stage::Port,
-            20,
-            matches,
-            vec![set_flags(flag::FROM_TUNNEL), Stage::Tunnel.goto()],
-        );
+        let from = Match::any().with(Field::InPort, bridge.tunnel_port);
+        let matches = match peer {
+            IpAddr::V4(peer) => from.with(Field::TunSrc, u32::from(*peer)),
+            IpAddr::V6(peer) => from.with(Field::TunIpv6Src, u128::from(*peer)),
+        };
+        let actions = vec![set_flags(flag::FROM_TUNNEL), Stage::Tunnel.goto()];
+        lowered.add(Stage::Port, 20, matches, actions);
     }
 }
 
 /// What is known of the sender goes first.
 fn with(bound: &Bound, then: Vec<Action>) -> Vec<Action> {
-    let mut actions = vec![
-        Action::set(reg::SCOPE, bound.scope.0),
-        Action::set(reg::SRC, u32::from(bound.place.class.0)),
-        Action::set(reg::BD, bound.place.bd.0),
-    ];
+    let class = bound.place.class;
+    let mut actions = vec![Action::set(reg::SCOPE, bound.scope.0)];
+    actions.extend(set_sender(class, class));
+    actions.push(Action::set(reg::BD, bound.place.bd.0));
     actions.extend(then);
     actions
 }
@@ -84,7 +92,7 @@ fn claims(places: &Places, lowered: &mut Lowered) {
         let probe = from.clone().with(Field::ArpSpa, 0_u32);
         lowered.add_as(fabric, Stage::ArpSource, 20, probe, Vec::new());
         for ip in &bound.owns {
-            let std::net::IpAddr::V4(ip) = ip else { continue };
+            let IpAddr::V4(ip) = ip else { continue };
             let own = from.clone().with(Field::ArpSpa, u32::from(*ip));
             let announced = own.clone().with(Field::ArpTpa, u32::from(*ip));
             lowered.add_as(fabric, Stage::ArpSource, 30, announced, Vec::new());

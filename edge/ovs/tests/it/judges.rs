@@ -1,6 +1,7 @@
 //! The lowered flows against the rule table, on generated tables and packets.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use proptest::prelude::*;
@@ -15,7 +16,12 @@ use selvage_rules::{
 const SCOPE: ScopeId = ScopeId(7);
 
 fn bridge() -> Bridge {
-    Bridge { ports: BTreeMap::new(), tunnel_port: 1, tunnel: [192, 0, 2, 1].into() }
+    Bridge {
+        ports: BTreeMap::new(),
+        tunnel_port: 1,
+        exits: BTreeMap::new(),
+        tunnel: IpAddr::from([192, 0, 2, 1]),
+    }
 }
 
 fn ports() -> impl Strategy<Value = PortRange> {

@@ -15,8 +15,9 @@ use selvage_agent::local::{
     Attach, Detach, DropView, Drops, EndpointView, Nothing, Refusal, Request, Response, StatusView,
 };
 use selvage_host::probe::{self, Feature};
-use selvage_host::{Change, NetNs, Netlink, Veth};
+use selvage_host::{Change, NetNs, Netlink, Veth, fill_checksums};
 use selvage_rules::EndpointId;
+use selvage_testkit::ovs::Ovs;
 use selvage_testkit::probe::{Outcome, What};
 
 /// How long anything may take on a machine that does other things too.
@@ -66,10 +67,22 @@ impl Drop for Space {
     }
 }
 
-/// Two hosts on one wire.
+/// Which data plane a host's agent has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Plane {
+    Ebpf,
+    Ovs,
+}
+
+/// Two hosts on one wire, with eBPF.
 pub fn two_hosts() -> (Host, Host) {
+    two_hosts_with([Plane::Ebpf; 2])
+}
+
+/// Two hosts on one wire.
+pub fn two_hosts_with(planes: [Plane; 2]) -> (Host, Host) {
     probe::require(Feature::AGENT).unwrap_or_else(|lack| panic!("this test cannot run: {lack}"));
-    let (one, two) = (Host::new("h1", 1), Host::new("h2", 2));
+    let (one, two) = (Host::new("h1", 1, planes[0]), Host::new("h2", 2, planes[1]));
     let mut near = Netlink::open_in(&one.space.ns).unwrap();
     let mut far = Netlink::open_in(&two.space.ns).unwrap();
     let veth = Veth {
@@ -86,6 +99,10 @@ pub fn two_hosts() -> (Host, Host) {
         let index = netlink.index_of("under0").unwrap();
         netlink.change(index, Change { up: Some(true), ..Change::default() }).unwrap();
         netlink.add_address(index, host.tunnel, 24).unwrap();
+        // What leaves a machine by a wire has its checksums, and switches rely on it.
+        if planes.contains(&Plane::Ovs) {
+            fill_checksums(&host.space.ns, "under0").unwrap();
+        }
     }
     (one, two)
 }
@@ -95,6 +112,8 @@ pub struct Host {
     pub name: String,
     pub space: Space,
     pub tunnel: IpAddr,
+    /// Of a host with Open vSwitch.
+    pub switch: Option<Ovs>,
     node: u8,
     dir: tempfile::TempDir,
     controller: Option<SocketAddr>,
@@ -102,9 +121,11 @@ pub struct Host {
 }
 
 impl Host {
-    fn new(name: &str, number: u8) -> Host {
+    fn new(name: &str, number: u8, plane: Plane) -> Host {
         let space = Space::new(name);
+        let switch = (plane == Plane::Ovs).then(|| Ovs::start(&space.ns).unwrap());
         Host {
+            switch,
             // Pins are by agent name, and other tests have hosts too.
             name: space.name.clone(),
             space,
@@ -146,6 +167,10 @@ impl Host {
             .arg(self.state_dir());
         let socket = self.plugins().join("selvage.sock");
         command.arg(format!("--docker-socket={}", socket.display()));
+        if let Some(switch) = &self.switch {
+            command.args(["--dataplane", "ovs", "--ovs-datapath", "netdev"]);
+            command.args(["--ovs-underlay", "under0", "--ovs-db"]).arg(switch.database());
+        }
         command
     }
 

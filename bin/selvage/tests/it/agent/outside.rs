@@ -16,7 +16,7 @@ use selvage_policy::{Cause, Numbers, compile};
 use selvage_rules::{Reason, Revision, Table};
 
 use super::controller::Controller;
-use super::host::{Host, Space, eventually, two_hosts};
+use super::host::{Host, Plane, Space, eventually, two_hosts_with};
 use super::{ip_of, round_trips};
 
 const EXAMPLE: &str = include_str!("../../../../../examples/outside.nac.yaml");
@@ -51,8 +51,8 @@ struct World {
 }
 
 impl World {
-    fn start() -> World {
-        let (mut one, mut two) = two_hosts();
+    fn start(planes: [Plane; 2]) -> World {
+        let (mut one, mut two) = two_hosts_with(planes);
         let world = Space::new("out");
         join(&one.space.ns, &world.ns);
         let address = SocketAddr::new(one.tunnel, 8009);
@@ -146,7 +146,26 @@ fn remains(ns: &NetNs) -> BTreeSet<String> {
 
 #[test]
 fn the_example_does_what_it_says_through_a_border_without_endpoints() {
-    let fabric = World::start();
+    does_what_it_says([Plane::Ebpf, Plane::Ebpf]);
+}
+
+#[test]
+fn the_example_does_what_it_says_with_open_vswitch() {
+    does_what_it_says([Plane::Ovs, Plane::Ovs]);
+}
+
+#[test]
+fn the_example_does_what_it_says_with_open_vswitch_at_the_border_alone() {
+    does_what_it_says([Plane::Ovs, Plane::Ebpf]);
+}
+
+#[test]
+fn the_example_does_what_it_says_with_open_vswitch_behind_the_border() {
+    does_what_it_says([Plane::Ebpf, Plane::Ovs]);
+}
+
+fn does_what_it_says(planes: [Plane; 2]) {
+    let fabric = World::start(planes);
     let (web, web_ips) = fabric.attach("web-1", "shop/store/web");
     let (db, _) = fabric.attach("db-1", "shop/store/db");
     tell_peers(&fabric.world.ns, 5000);
@@ -183,7 +202,16 @@ fn the_example_does_what_it_says_through_a_border_without_endpoints() {
 
 #[test]
 fn a_killed_border_agent_loses_nothing_and_an_uninstall_leaves_nothing() {
-    let mut fabric = World::start();
+    loses_and_leaves_nothing([Plane::Ebpf, Plane::Ebpf]);
+}
+
+#[test]
+fn a_killed_border_agent_with_open_vswitch_loses_nothing_and_leaves_nothing() {
+    loses_and_leaves_nothing([Plane::Ovs, Plane::Ovs]);
+}
+
+fn loses_and_leaves_nothing(planes: [Plane; 2]) {
+    let mut fabric = World::start(planes);
     let bare = remains(&fabric.two.space.ns);
     assert!(bare.is_empty(), "{bare:?}");
     let (web, web_ips) = fabric.attach("web-1", "shop/store/web");
