@@ -1,6 +1,7 @@
 //! The endpoint registry: who declared what, which address is whose, and whose host is gone.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -35,6 +36,16 @@ enum Address {
     Uri(Uri),
 }
 
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Address::Ip(_, ip) => write!(f, "address `{ip}`"),
+            Address::Tunnel(ip) => write!(f, "tunnel address `{ip}`"),
+            Address::Uri(uri) => write!(f, "`{}`", uri.segments().next_back().unwrap_or_default()),
+        }
+    }
+}
+
 /// What a change did to one root object.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Changed {
@@ -50,7 +61,8 @@ pub(super) struct Registry {
     by_owner: BTreeMap<Arc<str>, BTreeSet<Uri>>,
     /// The URIs of the entries with a location in a VRF, by the URI of the VRF.
     by_vrf: BTreeMap<Uri, BTreeSet<Uri>>,
-    addresses: BTreeMap<Address, Uri>,
+    /// The roots that claim an address: all of one holder.
+    addresses: BTreeMap<Address, BTreeSet<Uri>>,
     /// When what a lost owner left behind is withdrawn.
     lost: BTreeMap<Arc<str>, Time>,
 }
@@ -68,8 +80,16 @@ impl Registry {
             return Err(format!("`{owner}` declares more than {MAX_LEASES} objects"));
         }
         let mut displaced = BTreeSet::new();
+        let mut claimed: BTreeMap<Address, &Arc<str>> = BTreeMap::new();
         for (root, entry) in &entries {
             displaced.extend(self.check(&root.uri, entry)?);
+            for address in entry.addresses(&root.uri) {
+                let text = address.to_string();
+                let first = *claimed.entry(address).or_insert(&entry.holder);
+                if *first != entry.holder {
+                    return Err(format!("{text} is held by `{first}`"));
+                }
+            }
         }
         let mut changes = self.displace(owner, &displaced);
         changes.extend(entries.into_iter().filter_map(|(root, entry)| self.store(root, entry)));
@@ -146,26 +166,15 @@ impl Registry {
     fn check(&self, root: &Uri, entry: &Entry) -> Result<Vec<Uri>, String> {
         let mut displaced = Vec::new();
         for address in entry.addresses(root) {
-            let Some((at, held)) =
-                self.addresses.get(&address).and_then(|root| self.entries.get_key_value(root))
-            else {
-                continue;
-            };
-            if held.holder == entry.holder {
-                continue;
-            }
-            if held.stale && held.owner == entry.owner {
-                displaced.push(at.clone());
-                continue;
-            }
-            let what = match &address {
-                Address::Ip(_, ip) => format!("address `{ip}`"),
-                Address::Tunnel(ip) => format!("tunnel address `{ip}`"),
-                Address::Uri(uri) => {
-                    format!("`{}`", uri.segments().next_back().unwrap_or_default())
+            for at in self.addresses.get(&address).into_iter().flatten() {
+                let Some(held) = self.entries.get(at).filter(|h| h.holder != entry.holder) else {
+                    continue;
+                };
+                if !(held.stale && held.owner == entry.owner) {
+                    return Err(format!("{address} is held by `{}`", held.holder));
                 }
-            };
-            return Err(format!("{what} is held by `{}`", held.holder));
+                displaced.push(at.clone());
+            }
         }
         Ok(displaced)
     }
@@ -186,7 +195,7 @@ impl Registry {
     fn store(&mut self, root: Reference, entry: Entry) -> Option<Changed> {
         let before = self.remove(&root.uri).and_then(|change| change.before);
         for address in entry.addresses(&root.uri) {
-            self.addresses.insert(address, root.uri.clone());
+            self.addresses.entry(address).or_default().insert(root.uri.clone());
         }
         self.by_owner.entry(entry.owner.clone()).or_default().insert(root.uri.clone());
         if let Some(location) = &entry.location {
@@ -203,10 +212,7 @@ impl Registry {
     fn remove(&mut self, root: &Uri) -> Option<Changed> {
         let entry = self.entries.remove(root)?;
         for address in entry.addresses(root) {
-            // The address may be another root's by now: one endpoint may declare it twice.
-            if self.addresses.get(&address) == Some(root) {
-                self.addresses.remove(&address);
-            }
+            drop_member(&mut self.addresses, &address, root);
         }
         drop_member(&mut self.by_owner, &entry.owner, root);
         if let Some(location) = &entry.location {
@@ -239,6 +245,11 @@ impl Entry {
             if let Ok(host) = Host::from_object(object) {
                 addresses.push(Address::Tunnel(host.tunnel));
             }
+        }
+        // Where an endpoint is said to be, others believe, whatever else of it was withdrawn.
+        if let Some(location) = &self.location {
+            let vrf: Arc<str> = ext::vrf_uri(&location.vrf).as_str().into();
+            addresses.extend(location.ips.iter().map(|ip| Address::Ip(vrf.clone(), *ip)));
         }
         addresses.push(Address::Uri(root.clone()));
         addresses
