@@ -13,3 +13,4 @@ mod judges;
 mod mutants;
 mod regressions;
 mod stories;
+mod witnesses;
