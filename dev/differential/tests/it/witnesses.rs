@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use selvage_differential::court::{Known, Matter};
 use selvage_differential::fabric::{Fabric, edit, fabric};
-use selvage_differential::planes::{Cell, LiveEbpf, LoweredEbpf, Plane};
+use selvage_differential::planes::{Cell, LiveEbpf, LoweredEbpf, LoweredOvs, Plane};
 use selvage_differential::seats::{Flow, Route, Seats};
 use selvage_differential::sketch;
 use selvage_model::Tree;
@@ -93,7 +93,8 @@ fn every_witness_fares_as_its_plan_claims() {
         .run(|| {
             let (mut lowered, mut live) =
                 (LoweredEbpf::default(), LiveEbpf::open("wit", cell.overlay).unwrap());
-            let planes: [&mut dyn Plane; 2] = [&mut lowered, &mut live];
+            let mut flows = LoweredOvs::default();
+            let planes: [&mut dyn Plane; 3] = [&mut lowered, &mut live, &mut flows];
             let planes = std::cell::RefCell::new(planes);
             let heard = std::cell::Cell::new(0);
             while heard.get() < WITNESSES {
