@@ -120,14 +120,23 @@ impl Containers {
         remove_left()
     }
 
-    /// Leaves the engines running, and says how to look around.
-    pub fn keep(self) {
+    /// Leaves the engines running, and says how to look around. Returns a command that runs another
+    /// in a container.
+    pub fn keep(self) -> String {
+        let mut inside = String::new();
         eprintln!("\nDocker on each host, and how to stop it:");
         for site in self.0 {
             let (host, keeper) = (&site.host, site.engine.keeper());
-            eprintln!("  {host}: docker -H {} ps; sudo kill -9 {keeper}", site.engine.address());
+            let docker = format!("docker -H {}", site.engine.address());
+            eprintln!("  {host}: {docker} ps; sudo kill -9 {keeper}");
+            // The image holds one program, so a tool comes from outside; the first workload is on the
+            // first host.
+            if let Some(netns) = site.engine.netns_of("web-1").ok().filter(|_| inside.is_empty()) {
+                inside = format!("sudo nsenter --net={} ping -c1 10.1.1.1", netns.display());
+            }
             site.engine.leave();
         }
+        inside
     }
 }
 

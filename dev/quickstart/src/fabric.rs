@@ -173,8 +173,9 @@ impl Fabric {
         removed.map(drop)
     }
 
-    /// Leaves it running, and says how to look around.
-    pub fn keep(&mut self) {
+    /// Leaves it running, and says how to look around. `inside` is a command that runs another in a
+    /// workload.
+    pub fn keep(&mut self, inside: &str) {
         self.up = None;
         let selvage = self.selvage.display();
         eprintln!(
@@ -186,7 +187,7 @@ impl Fabric {
              selvage get uni/tn-shop --tree\n  \
              selvage trace shop/store/web shop/store/db tcp/5432\n  \
              selvage drops -f\n  \
-             selvage exec web-1 -- ping -c1 10.1.1.1\n\
+             {inside}\n\
              and to stop it:\n  \
              selvage down --name {NAME}"
         );

@@ -99,13 +99,14 @@ fn run(options: &Options) -> Result<usize> {
     let status = fabric.status()?;
     report::status(&status);
     let otherwise = results.iter().filter(|r| !r.as_expected()).count();
+    let mut inside = "selvage exec web-1 -- ping -c1 10.1.1.1".to_owned();
     match containers.take() {
-        Some(containers) if options.keep => containers.keep(),
+        Some(containers) if options.keep => inside = containers.keep(),
         Some(containers) => containers.remove(&fabric)?,
         None => {}
     }
     if options.keep {
-        fabric.keep();
+        fabric.keep(&inside);
     } else {
         fabric.down()?;
     }
