@@ -24,6 +24,8 @@ pub struct Intent {
     pub outside: BTreeMap<Dn, Outside>,
     /// Contracts.
     pub contracts: BTreeMap<Dn, Contract>,
+    /// Taboo contracts, as contracts that deny toward the provider, who is the group they protect.
+    pub taboos: BTreeMap<Dn, Contract>,
     /// Filters.
     pub filters: BTreeMap<Dn, Filter>,
 }
@@ -31,8 +33,39 @@ pub struct Intent {
 /// A VRF.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Vrf {
+    /// Its tenant.
+    pub tenant: Dn,
     /// Contracts count. Otherwise everything passes but what a group keeps apart inside itself.
     pub enforced: bool,
+    /// What all its groups offer and use together.
+    pub any: Any,
+}
+
+/// All groups of a VRF at once (ACI's vzAny).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Any {
+    /// The object.
+    pub dn: Dn,
+    /// The groups that say so talk to each other without contracts: the preferred group.
+    pub preferred: bool,
+    /// Contracts all offer.
+    pub provides: Vec<Relation>,
+    /// Contracts all use.
+    pub consumes: Vec<Relation>,
+}
+
+/// What a group asks for beside the contracts it offers and uses.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Stance {
+    /// Its endpoints may not talk to each other.
+    pub isolated: bool,
+    /// Contracts for its own endpoints among each other: nothing else passes inside it. `None` if it
+    /// names none.
+    pub inside: Option<Vec<Relation>>,
+    /// Taboo contracts that protect it.
+    pub taboos: Vec<Relation>,
+    /// It is in the preferred group of its VRF.
+    pub preferred: bool,
 }
 
 /// A bridge domain.
@@ -59,8 +92,8 @@ pub struct Group {
     pub bd: Dn,
     /// The VRF of that bridge domain.
     pub vrf: Dn,
-    /// Its endpoints may not talk to each other.
-    pub isolated: bool,
+    /// What holds beside its contracts.
+    pub stance: Stance,
     /// Contracts it offers.
     pub provides: Vec<Relation>,
     /// Contracts it uses.
@@ -78,6 +111,8 @@ pub struct External {
     pub vrf: Dn,
     /// The prefixes that put an address into it.
     pub prefixes: BTreeSet<Prefix>,
+    /// What holds beside its contracts.
+    pub stance: Stance,
     /// Contracts it offers.
     pub provides: Vec<Relation>,
     /// Contracts it uses.
@@ -224,6 +259,29 @@ impl Intent {
     pub fn relations(&self, group: &Dn) -> Option<(&[Relation], &[Relation])> {
         let inside = self.groups.get(group).map(|g| (&g.provides[..], &g.consumes[..]));
         inside.or_else(|| self.externals.get(group).map(|g| (&g.provides[..], &g.consumes[..])))
+    }
+
+    /// What a group asks for beside its contracts, be it inside or outside.
+    pub fn stance(&self, group: &Dn) -> Option<&Stance> {
+        let inside = self.groups.get(group).map(|g| &g.stance);
+        inside.or_else(|| self.externals.get(group).map(|g| &g.stance))
+    }
+
+    /// All groups of the VRF that a group is in.
+    pub fn any_of(&self, group: &Dn) -> Option<&Any> {
+        self.vrfs.get(self.vrf_of(group)?).map(|vrf| &vrf.any)
+    }
+
+    /// The relations by which a group offers contracts, its own before those of its VRF.
+    pub fn offers(&self, group: &Dn) -> impl Iterator<Item = &Relation> {
+        let own = self.relations(group).map(|(offers, _)| offers).unwrap_or_default();
+        own.iter().chain(self.any_of(group).into_iter().flat_map(|any| &any.provides))
+    }
+
+    /// The relations by which a group uses contracts, its own before those of its VRF.
+    pub fn uses(&self, group: &Dn) -> impl Iterator<Item = &Relation> {
+        let own = self.relations(group).map(|(_, uses)| uses).unwrap_or_default();
+        own.iter().chain(self.any_of(group).into_iter().flat_map(|any| &any.consumes))
     }
 
     /// The VRF of a group, be it inside or outside.

@@ -47,6 +47,8 @@ pub enum Cause {
     NotSupported,
     /// A group asks for isolation in a VRF that enforces nothing.
     NotIsolated,
+    /// What only a default prefix covers is asked into the preferred group.
+    NotPreferred,
     /// A pool of numbers has run dry.
     OutOfNumbers,
     /// A prefix is in two external groups of one VRF.
@@ -72,6 +74,7 @@ impl Cause {
         Cause::BrokenDeny,
         Cause::NotSupported,
         Cause::NotIsolated,
+        Cause::NotPreferred,
         Cause::OutOfNumbers,
         Cause::PrefixInUse,
         Cause::BadPrefix,
@@ -98,6 +101,7 @@ impl Cause {
             Cause::PrefixInUse => "F900114",
             Cause::BadPrefix => "F900115",
             Cause::BadExit => "F900116",
+            Cause::NotPreferred => "F900117",
         }
     }
 
@@ -116,6 +120,7 @@ impl Cause {
             Cause::BrokenDeny => "broken-deny",
             Cause::NotSupported => "not-supported",
             Cause::NotIsolated => "not-isolated",
+            Cause::NotPreferred => "not-preferred",
             Cause::OutOfNumbers => "out-of-numbers",
             Cause::PrefixInUse => "prefix-in-use",
             Cause::BadPrefix => "bad-prefix",
@@ -131,6 +136,7 @@ impl Cause {
             | Cause::NoFilter
             | Cause::ContradictoryEntry
             | Cause::NotIsolated
+            | Cause::NotPreferred
             | Cause::NotSupported
             | Cause::BadExit => Severity::Minor,
             Cause::NoVrf

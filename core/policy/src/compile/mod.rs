@@ -25,9 +25,14 @@
 //! Lower wins; the numbers are those of ACI's zoning rules (Cisco ACI contract guide, *contract
 //! priorities*), so that a reader of `show zoning-rule` finds them again. Among equals deny wins.
 
+mod any;
+mod intra;
 mod outside;
 mod pairs;
+mod preferred;
+pub mod priority;
 mod sides;
+mod taboo;
 
 pub use outside::Ends;
 
@@ -46,25 +51,6 @@ use crate::front;
 use crate::ir::{self, Intent};
 use crate::number::{Exhausted, Numbers, RuleKey};
 use crate::problem::{Cause, Problem};
-
-/// What rules rank by.
-pub mod priority {
-    /// A group keeps its endpoints apart (`class-eq-deny`).
-    pub const ISOLATED: u16 = 2;
-    /// A group talks to itself (`class-eq-allow`).
-    pub const INTRA_GROUP: u16 = 3;
-    /// A filter that looks at something, between two groups (`fully_qual`). Also the highest rank
-    /// a deny can be given.
-    pub const PAIR: u16 = 7;
-    /// A filter that matches everything, between two groups (`src_dst_any`).
-    pub const PAIR_ANY_FILTER: u16 = 9;
-    /// A filter from a group to any; the medium rank a deny can be given.
-    pub const TO_ANY: u16 = 13;
-    /// A filter between any two groups; the lowest rank a deny can be given.
-    pub const ANY_TO_ANY: u16 = 17;
-    /// Everything between any two groups, in a VRF that enforces nothing.
-    pub const UNENFORCED: u16 = 20;
-}
 
 /// A tree's policy, compiled.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,18 +90,30 @@ fn compile_intent(intent: Intent, problems: Vec<Problem>, numbers: &mut Numbers)
     builder.networks(&intent);
     let mut members = builder.groups(&intent);
     members.extend(outside::externals(&mut builder, &intent));
-    let sides = sides::lower(&mut builder, &intent, &members);
+    let alls = any::members(&builder, &intent);
+    let mut sides = sides::lower(&mut builder, &intent, &members, &alls);
+    sides.extend(preferred::sides(&mut builder, &intent, &members));
+    sides.extend(taboo::sides(&mut builder, &intent, &members));
     pairs::fill(&mut builder, sides);
-    builder.defaults(&intent, &members);
+    intra::fill(&mut builder, &intent, &members);
+    builder.unenforced(&intent);
     outside::fill(&mut builder, &intent, &members);
-    let (outside, inside): (Vec<_>, Vec<_>) = members.iter().partition(|m| m.is_outside);
-    let groups = inside.iter().map(|member| (member.dn.clone(), member.ends.key)).collect();
-    let externals = outside.iter().map(|member| (member.dn.clone(), member.ends)).collect();
+    let of = |kind| members.iter().filter(move |member| member.kind == kind);
+    let groups = of(Kind::Inside).map(|member| (member.dn.clone(), member.ends.key)).collect();
+    let externals = of(Kind::Outside).map(|member| (member.dn.clone(), member.ends)).collect();
     let Builder { table, mut problems, .. } = builder;
     numbers.finish();
     problems.sort();
     problems.dedup();
     Compiled { table, intent, groups, externals, problems }
+}
+
+/// Which default of an object a rule is made from.
+struct Default<'a> {
+    holder: &'a Dn,
+    /// Tells the defaults of one holder apart.
+    which: &'a str,
+    reverse: bool,
 }
 
 /// The table being built.
@@ -125,15 +123,27 @@ struct Builder<'a> {
     problems: Vec<Problem>,
 }
 
-/// A group that has its numbers, inside or outside.
+/// What sort of group it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// Endpoints.
+    Inside,
+    /// Prefixes outside.
+    Outside,
+    /// All groups of a VRF.
+    Any,
+}
+
+/// A group that has its numbers.
 struct Member<'a> {
     dn: &'a Dn,
     tenant: &'a Dn,
     /// Its application profile; of a group outside, its L3Out.
     profile: &'a Dn,
     vrf: &'a Dn,
-    isolated: bool,
-    is_outside: bool,
+    kind: Kind,
+    /// What it asks for beside its contracts; nothing of all groups of a VRF.
+    stance: Option<&'a ir::Stance>,
     provides: &'a [ir::Relation],
     consumes: &'a [ir::Relation],
     ends: Ends,
@@ -181,8 +191,8 @@ impl Builder<'_> {
                 tenant: &group.tenant,
                 profile: &group.profile,
                 vrf: &group.vrf,
-                isolated: group.isolated,
-                is_outside: false,
+                kind: Kind::Inside,
+                stance: Some(&group.stance),
                 provides: &group.provides,
                 consumes: &group.consumes,
                 ends: Ends { key, default_source: None },
@@ -191,50 +201,35 @@ impl Builder<'_> {
         members
     }
 
-    /// What holds without any contract: inside a group, and in a VRF that enforces nothing.
-    fn defaults(&mut self, intent: &Intent, members: &[Member<'_>]) {
-        for member in members {
-            if intent.vrfs.get(member.vrf).is_some_and(|vrf| vrf.enforced) {
-                self.inside(member);
-            } else if member.isolated {
-                let text =
-                    format!("VRF `{}` enforces nothing: the group is not isolated", member.vrf,);
-                let dn = member.dn.clone();
-                self.problems.push(Problem { dn, cause: Cause::NotIsolated, text });
-            }
-        }
+    /// What holds in a VRF that enforces nothing.
+    fn unenforced(&mut self, intent: &Intent) {
         for (dn, vrf) in &intent.vrfs {
             let Some(scope) = self.numbers.scope_of(&dn.shared()).filter(|_| !vrf.enforced) else {
                 continue;
             };
+            let what = Default { holder: dn, which: "", reverse: false };
+            let priority = priority::ANY_TO_ANY_ALL;
+            let rule = self.default_rule(&what, priority, Action::Permit, Reason::Unenforced);
             let pair = PairKey { scope, src: ClassId::ANY, dst: ClassId::ANY };
-            self.default_rule(pair, dn, priority::UNENFORCED, Action::Permit, Reason::Unenforced);
+            self.put(pair, rule.into_iter().collect());
         }
     }
 
-    fn inside(&mut self, member: &Member<'_>) {
-        let (priority, action) = if member.isolated {
-            (priority::ISOLATED, Action::Deny)
-        } else {
-            (priority::INTRA_GROUP, Action::Permit)
-        };
-        let GroupKey { scope, class } = member.ends.key;
-        let pair = PairKey { scope, src: class, dst: class };
-        self.default_rule(pair, member.dn, priority, action, Reason::IntraGroup);
-    }
-
+    /// A rule that no filter entry is behind, about every packet.
     fn default_rule(
         &mut self,
-        pair: PairKey,
-        owner: &Dn,
+        what: &Default<'_>,
         priority: u16,
         action: Action,
         reason: Reason,
-    ) {
-        let key = RuleKey { holder: owner.shared(), entry: Arc::from(""), reverse: false };
+    ) -> Option<Rule> {
+        let Default { holder, which, reverse } = *what;
+        let key = RuleKey { holder: holder.shared(), entry: Arc::from(which), reverse };
         let number = self.numbers.rule(&key);
-        let Some(id) = self.or_problem(owner, number) else { return };
-        let rule = Rule {
+        let id = self.or_problem(holder, number)?;
+        let origin = Origin { dn: key.holder, entry: Arc::from(""), reverse };
+        self.table.origins.insert(id, origin);
+        Some(Rule {
             id,
             priority,
             matches: Match::EVERYTHING,
@@ -243,10 +238,15 @@ impl Builder<'_> {
             stateful: false,
             log: false,
             treatment: Treatment::default(),
-        };
-        let origin = Origin { dn: key.holder, entry: key.entry, reverse: false };
-        self.table.origins.insert(id, origin);
-        let Some(set) = self.rule_set(vec![rule]) else { return };
+        })
+    }
+
+    /// Puts just these rules between two classes.
+    fn put(&mut self, pair: PairKey, rules: Vec<Rule>) {
+        if rules.is_empty() {
+            return;
+        }
+        let Some(set) = self.rule_set(rules) else { return };
         self.table.pairs.insert(pair, set);
     }
 

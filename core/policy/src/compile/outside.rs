@@ -12,7 +12,7 @@ use std::sync::Arc;
 use selvage_model::Dn;
 use selvage_rules::{ClassId, External, GroupKey, Outside, Prefix};
 
-use super::{Builder, Member};
+use super::{Builder, Kind, Member};
 use crate::ir::Intent;
 
 /// The classes of a group: one for those inside, up to two each way for those outside.
@@ -68,8 +68,8 @@ pub(super) fn externals<'i>(builder: &mut Builder<'_>, intent: &'i Intent) -> Ve
             tenant: &external.tenant,
             profile: &external.out,
             vrf: &external.vrf,
-            isolated: false,
-            is_outside: true,
+            kind: Kind::Outside,
+            stance: Some(&external.stance),
             provides: &external.provides,
             consumes: &external.consumes,
             ends: Ends { key: GroupKey { scope, class }, default_source },
@@ -83,7 +83,9 @@ pub(super) fn fill(builder: &mut Builder<'_>, intent: &Intent, members: &[Member
     for (vrf, asked) in &intent.outside {
         let Some(scope) = builder.numbers.scope_of(&vrf.shared()) else { continue };
         let mut outside = Outside { routes: asked.routes.clone(), ..Outside::default() };
-        for member in members.iter().filter(|m| m.is_outside && m.ends.key.scope == scope) {
+        for member in
+            members.iter().filter(|m| m.kind == Kind::Outside && m.ends.key.scope == scope)
+        {
             let Some(external) = intent.externals.get(member.dn) else { continue };
             for prefix in &external.prefixes {
                 let Some(group) = seen_by(builder, member, *prefix) else { continue };

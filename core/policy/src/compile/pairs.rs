@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use selvage_rules::{ClassId, PairKey, Rule, RuleSetId};
 
 use super::Builder;
-use super::sides::Sides;
+use super::priority::Breadth;
+use super::sides::{Draft, Sides};
 
 /// One direction of a contract, by its place in the list of sides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -13,10 +14,10 @@ struct SideId(u32);
 
 /// Puts every pair into the table. Cost follows the number of pairs, sorted once.
 pub(super) fn fill(builder: &mut Builder<'_>, sides: Vec<Sides>) {
-    let mut lists: Vec<Vec<Rule>> = Vec::with_capacity(sides.len() * 2);
+    let mut lists: Vec<Vec<Draft>> = Vec::with_capacity(sides.len() * 2);
     let mut between: Vec<(PairKey, SideId)> = Vec::new();
     for Sides { forward, back, domains } in sides {
-        let mut add = |rules: Vec<Rule>, toward_provider: bool| {
+        let mut add = |rules: Vec<Draft>, toward_provider: bool| {
             if rules.is_empty() {
                 return;
             }
@@ -25,8 +26,8 @@ pub(super) fn fill(builder: &mut Builder<'_>, sides: Vec<Sides>) {
             for domain in &domains {
                 for provider in &domain.providers {
                     for consumer in &domain.consumers {
-                        // A group's talk to itself is no contract's business.
-                        if provider.key == consumer.key {
+                        // A group's talk to itself is no contract's business; any's is.
+                        if provider.key == consumer.key && provider.key.class != ClassId::ANY {
                             continue;
                         }
                         let (from, to) = if toward_provider {
@@ -50,18 +51,18 @@ pub(super) fn fill(builder: &mut Builder<'_>, sides: Vec<Sides>) {
     between.sort_unstable();
     between.dedup();
 
-    let mut sets: BTreeMap<Vec<SideId>, Option<RuleSetId>> = BTreeMap::new();
+    let mut sets: BTreeMap<(Breadth, Vec<SideId>), Option<RuleSetId>> = BTreeMap::new();
     let mut pairs: Vec<(PairKey, RuleSetId)> = Vec::new();
-    let mut key: Vec<SideId> = Vec::new();
+    let mut key: (Breadth, Vec<SideId>) = (Breadth::Pair, Vec::new());
     for run in between.chunk_by(|(a, _), (b, _)| a == b) {
         let Some((pair, _)) = run.first() else { continue };
-        debug_assert!(pair.src != ClassId::ANY && pair.dst != ClassId::ANY);
-        key.clear();
-        key.extend(run.iter().map(|(_, side)| *side));
-        let set = match sets.get(key.as_slice()) {
+        key.0 = Breadth::of(*pair);
+        key.1.clear();
+        key.1.extend(run.iter().map(|(_, side)| *side));
+        let set = match sets.get(&key) {
             Some(set) => *set,
             None => {
-                let set = builder.rule_set(union(&lists, &key));
+                let set = builder.rule_set(union(&lists, &key.1, key.0));
                 sets.insert(key.clone(), set);
                 set
             }
@@ -71,7 +72,7 @@ pub(super) fn fill(builder: &mut Builder<'_>, sides: Vec<Sides>) {
     builder.table.pairs = pairs.into_iter().collect();
 }
 
-fn union(lists: &[Vec<Rule>], sides: &[SideId]) -> Vec<Rule> {
+fn union(lists: &[Vec<Draft>], sides: &[SideId], breadth: Breadth) -> Vec<Rule> {
     let of = |side: &SideId| lists.get(side.0 as usize).map(Vec::as_slice).unwrap_or_default();
-    sides.iter().flat_map(of).cloned().collect()
+    sides.iter().flat_map(of).map(|draft| draft.at(breadth)).collect()
 }

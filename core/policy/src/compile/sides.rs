@@ -5,19 +5,49 @@ use std::collections::BTreeMap;
 use selvage_model::Dn;
 use selvage_rules::{Action, Match, Origin, Reason, Rule, Treatment};
 
-use super::{Builder, Ends, Member, priority};
-use crate::ir::{Clause, Contract, DenyRank, FilterUse, Intent, Relation, Scope, Way};
+use super::priority::Breadth;
+use super::{Builder, Ends, Kind, Member};
+use crate::ir::{Clause, Contract, DenyRank, Intent, Relation, Scope, Way};
 use crate::number::RuleKey;
 use crate::problem::{Cause, Problem};
 
 /// A contract between the groups for whom it counts.
 pub(super) struct Sides {
     /// From consumer to provider.
-    pub forward: Vec<Rule>,
+    pub forward: Vec<Draft>,
     /// From provider to consumer.
-    pub back: Vec<Rule>,
+    pub back: Vec<Draft>,
     /// Who provides and who consumes it, for each part of the fabric in which it counts apart.
     pub domains: Vec<Domain>,
+}
+
+/// A rule whose rank follows from the pair of classes it is put between.
+#[derive(Clone)]
+pub(super) struct Draft {
+    rule: Rule,
+    /// How it ranks if it denies; `None` if its priority is settled.
+    rank: Option<DenyRank>,
+}
+
+impl Draft {
+    /// A rule whose priority is settled.
+    pub fn fixed(rule: Rule) -> Draft {
+        Draft { rule, rank: None }
+    }
+
+    /// The same, with this priority wherever it is put.
+    pub fn ranked(self, priority: u16) -> Draft {
+        Draft::fixed(Rule { priority, ..self.rule })
+    }
+
+    /// The rule between a pair so general.
+    pub fn at(&self, breadth: Breadth) -> Rule {
+        let mut rule = self.rule.clone();
+        if let Some(rank) = self.rank {
+            rule.priority = breadth.rank(rule.action, rank, &rule.matches);
+        }
+        rule
+    }
 }
 
 /// Groups between which a contract counts, all of one VRF.
@@ -39,23 +69,26 @@ struct Uses<'a> {
     consumers: Vec<Use<'a>>,
 }
 
-/// Lowers every contract that somebody uses.
+/// Lowers every contract that somebody uses: `members`, or all of a VRF together.
 pub(super) fn lower(
     builder: &mut Builder<'_>,
     intent: &Intent,
     members: &[Member<'_>],
+    alls: &[Member<'_>],
 ) -> Vec<Sides> {
     let mut used: BTreeMap<&Dn, Uses<'_>> = BTreeMap::new();
-    for member in members {
+    for member in members.iter().chain(alls) {
         // Contracts mean nothing in a VRF that enforces nothing.
         if !intent.vrfs.get(member.vrf).is_some_and(|vrf| vrf.enforced) {
             continue;
         }
         for relation in member.provides {
-            used.entry(&relation.contract).or_default().providers.push(Use { member, relation });
+            let uses = used.entry(&relation.contract).or_default();
+            uses.providers.extend(users(intent, member, relation, members));
         }
         for relation in member.consumes {
-            used.entry(&relation.contract).or_default().consumers.push(Use { member, relation });
+            let uses = used.entry(&relation.contract).or_default();
+            uses.consumers.extend(users(intent, member, relation, members));
         }
     }
     let mut all = Vec::with_capacity(used.len());
@@ -70,6 +103,23 @@ pub(super) fn lower(
         all.push(Sides { forward, back, domains });
     }
     all
+}
+
+/// Who uses a contract by `relation`: its holder, or where that is all of a VRF and the contract counts
+/// within application profiles, which it has none of, each group of the VRF.
+fn users<'a>(
+    intent: &Intent,
+    member: &'a Member<'a>,
+    relation: &'a Relation,
+    members: &'a [Member<'a>],
+) -> Vec<Use<'a>> {
+    let within_profile =
+        intent.contracts.get(&relation.contract).is_some_and(|c| c.scope == Scope::Profile);
+    if member.kind != Kind::Any || !within_profile {
+        return vec![Use { member, relation }];
+    }
+    let of_vrf = members.iter().filter(|other| other.vrf == member.vrf);
+    of_vrf.map(|member| Use { member, relation }).collect()
 }
 
 /// Splits the users of a contract into the parts of the fabric in which it counts apart.
@@ -132,11 +182,12 @@ fn check_content(builder: &mut Builder<'_>, intent: &Intent, dn: &Dn, contract: 
     }
 }
 
-fn rules(
+/// The rules of a contract to its provider, and back.
+pub(super) fn rules(
     builder: &mut Builder<'_>,
     intent: &Intent,
     contract: &Contract,
-) -> (Vec<Rule>, Vec<Rule>) {
+) -> (Vec<Draft>, Vec<Draft>) {
     let (mut forward, mut back) = (Vec::new(), Vec::new());
     for clause in intent.clauses(contract) {
         let (there, here) = directions(&clause);
@@ -163,37 +214,28 @@ pub(crate) fn directions(clause: &Clause<'_>) -> (Option<Match>, Option<Match>) 
     }
 }
 
-fn numbered(
+/// The rule for one entry, one way.
+pub(super) fn numbered(
     builder: &mut Builder<'_>,
     clause: &Clause<'_>,
     matches: Match,
     reverse: bool,
-) -> Option<Rule> {
+) -> Option<Draft> {
     let Clause { subject, term, used, entry } = clause;
     let key = RuleKey { holder: term.dn.shared(), entry: entry.dn.shared(), reverse };
     let number = builder.numbers.rule(&key);
     let id = builder.or_problem(&subject.dn, number)?;
     let origin = Origin { dn: subject.dn.shared(), entry: key.entry, reverse };
     builder.table.origins.insert(id, origin);
-    Some(Rule {
+    let rule = Rule {
         id,
-        priority: rank(used, &matches),
+        priority: 0,
         matches,
         action: used.action,
         reason: Reason::Contract,
         stateful: entry.stateful && used.action == Action::Permit,
         log: used.log,
         treatment: Treatment::default(),
-    })
-}
-
-fn rank(used: &FilterUse, matches: &Match) -> u16 {
-    let usual =
-        if *matches == Match::EVERYTHING { priority::PAIR_ANY_FILTER } else { priority::PAIR };
-    match (used.action, used.rank) {
-        (Action::Permit | Action::Redirect, _) | (Action::Deny, DenyRank::Default) => usual,
-        (Action::Deny, DenyRank::Highest) => priority::PAIR,
-        (Action::Deny, DenyRank::Medium) => priority::TO_ANY,
-        (Action::Deny, DenyRank::Lowest) => priority::ANY_TO_ANY,
-    }
+    };
+    Some(Draft { rule, rank: Some(used.rank) })
 }

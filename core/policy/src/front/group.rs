@@ -3,7 +3,7 @@
 use selvage_model::{Dn, Mo};
 
 use super::objects::{parent, tenant};
-use super::{Reader, network};
+use super::{Reader, network, stance};
 use crate::ir::{Group, Intent, Relation};
 use crate::problem::Cause;
 
@@ -18,9 +18,7 @@ enum Effect {
 
 /// Classes under a group that mean something this version does not do.
 const NOT_YET: &[(&str, Effect, &str)] = &[
-    ("fvRsProtBy", Effect::Quarantine, "taboo contracts"),
     ("fvCrtrn", Effect::Quarantine, "microsegmentation criteria"),
-    ("fvRsIntraEpg", Effect::Quarantine, "contracts inside a group"),
     ("fvRsSecInherited", Effect::Less, "contracts inherited from another group"),
     ("fvRsConsIf", Effect::Less, "consumed contract interfaces"),
 ];
@@ -32,15 +30,13 @@ pub(super) fn groups(reader: &mut Reader<'_>, intent: &mut Intent) {
         let (provides, consumes) =
             (relations(reader, dn, "fvRsProv"), relations(reader, dn, "fvRsCons"));
         let Some((bd, vrf)) = network::bridge_domain_of(reader, intent, dn) else { continue };
-        if closed {
-            continue;
-        }
+        let Some(stance) = stance::of(reader, intent, mo).filter(|_| !closed) else { continue };
         let group = Group {
             tenant: as_dn(tenant(dn), dn),
             profile: as_dn(parent(dn), dn),
             bd,
             vrf,
-            isolated: mo.get("pcEnfPref") == "enforced",
+            stance,
             provides,
             consumes,
         };

@@ -3,6 +3,7 @@
 //! One pass over the tree sorts the objects by class; then each kind resolves what it names. Whatever cannot be resolved becomes a [`Problem`] about
 //! the object that can mend it, and is left out, which denies.
 
+mod any;
 mod contract;
 mod endpoint;
 mod entry;
@@ -10,6 +11,7 @@ mod group;
 mod network;
 mod objects;
 mod outside;
+mod stance;
 
 use selvage_model::{Dn, Mo, Tree};
 use selvage_rules::Table;
@@ -29,6 +31,7 @@ pub fn read(tree: &Tree) -> (Intent, Vec<Problem>) {
     network::bridge_domains(&mut reader, &mut intent);
     contract::filters(&mut reader, &mut intent);
     contract::contracts(&mut reader, &mut intent);
+    stance::taboos(&mut reader, &mut intent);
     group::groups(&mut reader, &mut intent);
     network::subnets(&mut reader, &mut intent);
     outside::read(&mut reader, &mut intent);

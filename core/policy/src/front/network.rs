@@ -6,7 +6,9 @@ use std::net::IpAddr;
 use selvage_model::Dn;
 use selvage_rules::{Gateway, Inside, Mac, Prefix};
 
-use super::{Reader, not_found};
+use super::group::as_dn;
+use super::objects::tenant;
+use super::{Reader, any, not_found};
 use crate::ir::{BridgeDomain, Intent, Vrf};
 use crate::problem::Cause;
 
@@ -16,7 +18,11 @@ const DEFAULT_MAC: Mac = Mac([0x00, 0x22, 0xbd, 0xf8, 0x19, 0xff]);
 pub(super) fn vrfs(reader: &mut Reader<'_>, intent: &mut Intent) {
     for mo in reader.objects.all("fvCtx") {
         let enforced = mo.get("pcEnfPref") != "unenforced";
-        intent.vrfs.insert(mo.dn().clone(), Vrf { enforced });
+        let Some(any) = any::of(reader, mo.dn()) else { continue };
+        intent.vrfs.insert(
+            mo.dn().clone(),
+            Vrf { tenant: as_dn(tenant(mo.dn()), mo.dn()), enforced, any },
+        );
     }
 }
 

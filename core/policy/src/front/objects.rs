@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use selvage_model::{Dn, Mo, Tree};
 
 /// Classes whose objects are read one after the other.
-const LISTED: &[&str] = &["fvCtx", "fvBD", "fvAEPg", "vzFilter", "vzBrCP", "l3extOut"];
+const LISTED: &[&str] = &["fvCtx", "fvBD", "fvAEPg", "vzFilter", "vzBrCP", "vzTaboo", "l3extOut"];
 
 /// Classes whose objects are read through the object that contains them.
 const SHELVED: &[&str] = &[
@@ -22,6 +22,11 @@ const SHELVED: &[&str] = &[
     "vzRsFiltAtt",
     "fvRsIntraEpg",
     "fvRsProtBy",
+    "vzAny",
+    "vzRsAnyToProv",
+    "vzRsAnyToCons",
+    "vzTSubj",
+    "vzRsDenyRule",
     "fvRsSecInherited",
     "fvRsConsIf",
     "fvCrtrn",

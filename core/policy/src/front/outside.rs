@@ -9,7 +9,7 @@ use selvage_rules::{Hop, NodeId, Prefix};
 
 use super::group::{as_dn, relations};
 use super::objects::tenant;
-use super::{Reader, not_found};
+use super::{Reader, not_found, stance};
 use crate::ir::{External, Intent};
 use crate::problem::Cause;
 
@@ -18,11 +18,13 @@ pub(super) fn read(reader: &mut Reader<'_>, intent: &mut Intent) {
         let Some(vrf) = vrf_of(reader, out) else { continue };
         for mo in reader.objects.under(out.dn(), "l3extInstP") {
             let dn = mo.dn();
+            let Some(stance) = stance::of(reader, intent, mo) else { continue };
             let external = External {
                 tenant: as_dn(tenant(dn), dn),
                 out: out.dn().clone(),
                 vrf: vrf.clone(),
                 prefixes: prefixes(reader, dn),
+                stance,
                 provides: relations(reader, dn, "fvRsProv"),
                 consumes: relations(reader, dn, "fvRsCons"),
             };

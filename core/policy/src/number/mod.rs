@@ -46,7 +46,7 @@ pub struct RuleKey {
     /// DN of what holds the filter, a contract subject or its part for one direction, or of the
     /// object whose default it is.
     pub holder: Arc<str>,
-    /// DN of the filter entry; empty where there is none.
+    /// DN of the filter entry; for a default which of its holder's it is, empty where it has but one.
     pub entry: Arc<str>,
     /// The rule for the way back, from provider to consumer.
     pub reverse: bool,

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::flow::describe;
 use super::words::name;
 use crate::compile::{Compiled, directions};
-use crate::ir::Contract;
+use crate::ir::{Contract, Intent, Relation};
 use crate::problem::dn_as_text;
 
 /// How many are worth showing.
@@ -55,50 +55,56 @@ struct Offer<'a> {
 /// others.
 pub(super) fn nearest(compiled: &Compiled, from: &Dn, to: &Dn, packet: &Packet) -> Vec<Miss> {
     let intent = &compiled.intent;
-    let (Some(sender), Some(receiver)) = (intent.groups.get(from), intent.groups.get(to)) else {
+    // Two groups between which nothing could pass have no nearest miss.
+    if intent.vrf_of(from).is_none() || intent.vrf_of(from) != intent.vrf_of(to) {
         return Vec::new();
-    };
-    let names = |relations: &[crate::ir::Relation], contract: &Dn| {
-        relations.iter().any(|r| &r.contract == contract)
-    };
+    }
+    let offered = |group: &Dn, contract: &Dn| intent.offers(group).any(|r| &r.contract == contract);
+    let used = |group: &Dn, contract: &Dn| intent.uses(group).any(|r| &r.contract == contract);
     let mut misses: Vec<(u32, Miss)> = Vec::new();
     let mut add = |why, contract: &Dn, offer: &Offer<'_>| {
         let distance = distance(packet, &offer.matches);
         misses.push((distance, miss(why, contract, offer, from, to)));
     };
-    for used in &sender.consumes {
-        let Some(contract) = intent.contracts.get(&used.contract) else { continue };
-        let provided = names(&receiver.provides, &used.contract);
+    for (relation, contract) in known(intent, intent.uses(from)) {
+        let provided = offered(to, &relation.contract);
         for offer in offers(compiled, contract) {
             if provided {
-                add(Why::OtherTraffic, &used.contract, &offer);
+                add(Why::OtherTraffic, &relation.contract, &offer);
             } else if offer.matches.matches(packet) {
-                add(Why::NotProvided, &used.contract, &offer);
+                add(Why::NotProvided, &relation.contract, &offer);
             }
         }
     }
-    for offered in &receiver.provides {
-        let Some(contract) = intent.contracts.get(&offered.contract) else { continue };
-        if names(&sender.consumes, &offered.contract) {
+    for (relation, contract) in known(intent, intent.offers(to)) {
+        if used(from, &relation.contract) {
             continue;
         }
         for offer in offers(compiled, contract).filter(|o| o.matches.matches(packet)) {
-            add(Why::NotConsumed, &offered.contract, &offer);
+            add(Why::NotConsumed, &relation.contract, &offer);
         }
     }
-    for offered in &sender.provides {
-        let Some(contract) = intent.contracts.get(&offered.contract) else { continue };
-        if !names(&receiver.consumes, &offered.contract) {
+    for (relation, contract) in known(intent, intent.offers(from)) {
+        if !used(to, &relation.contract) {
             continue;
         }
         for offer in offers(compiled, contract).filter(|o| o.matches.matches(packet)) {
-            add(Why::OtherWay, &offered.contract, &offer);
+            add(Why::OtherWay, &relation.contract, &offer);
         }
     }
     misses.sort_by(|(d1, m1), (d2, m2)| {
         (m1.why, d1, &m1.contract, &m1.entry).cmp(&(m2.why, d2, &m2.contract, &m2.entry))
     });
+    misses.dedup_by(|(_, a), (_, b)| a == b);
     misses.into_iter().map(|(_, miss)| miss).take(SHOWN).collect()
+}
+
+/// The contracts that relations lead to.
+fn known<'a>(
+    intent: &'a Intent,
+    relations: impl Iterator<Item = &'a Relation>,
+) -> impl Iterator<Item = (&'a Relation, &'a Contract)> {
+    relations.filter_map(|relation| Some((relation, intent.contracts.get(&relation.contract)?)))
 }
 
 /// What `contract` permits toward the provider.

@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use crate::compile::Compiled;
 use crate::front::Endpoint;
-use crate::ir::Intent;
+use crate::ir::{Intent, Relation};
 use crate::problem::{Problem, dn_as_text};
 
 pub(crate) use flow::CLIENT_PORT;
@@ -257,7 +257,11 @@ fn end(compiled: &Compiled, place: &Place) -> End {
 fn leg(compiled: &Compiled, from: &End, to: &End, packet: &Packet, is_answer: bool) -> Leg {
     let verdict = verdict(compiled, &from.group, &to.group, packet);
     let chain = verdict.rule.and_then(|rule| chain(compiled, rule, &from.group, &to.group));
-    let misses = if verdict.reason == Reason::NoContract {
+    // What a default denies between two groups, a contract could allow.
+    let by_default = chain.as_ref().is_some_and(|chain| chain.contract.is_none());
+    let lacks_contract = verdict.reason == Reason::NoContract
+        || verdict.reason == Reason::Denied && by_default && from.group != to.group;
+    let misses = if lacks_contract {
         miss::nearest(compiled, &from.group, &to.group, packet)
     } else {
         Vec::new()
@@ -280,18 +284,21 @@ pub fn chain(compiled: &Compiled, rule: RuleId, from: &Dn, to: &Dn) -> Option<Ch
     let subject: Option<Dn> = origin.dn.parse().ok();
     let contract = entry.as_ref().and(subject.as_ref()).and_then(Dn::parent);
     let (consumer, provider) = if origin.reverse { (to, from) } else { (from, to) };
-    let related = |group: &Dn, provides: bool| {
-        let (offered, used) = compiled.intent.relations(group)?;
-        let relations = if provides { offered } else { used };
-        relations.iter().find(|r| Some(&r.contract) == contract.as_ref()).map(|r| r.dn.clone())
-    };
+    let intent = &compiled.intent;
+    let names_it = |relation: &&Relation| Some(&relation.contract) == contract.as_ref();
+    let taboo = || intent.stance(to)?.taboos.iter().find(names_it);
+    let inside =
+        || intent.stance(to).filter(|_| from == to)?.inside.iter().flatten().find(names_it);
+    let offered = || intent.offers(provider).find(names_it);
+    let used = || intent.uses(consumer).find(names_it);
+    let dn = |relation: &Relation| relation.dn.clone();
     Some(Chain {
         rule,
         reverse: origin.reverse,
         subject: origin.dn.to_string(),
         filter: entry.as_ref().and_then(Dn::parent),
-        provider: related(provider, true),
-        consumer: related(consumer, false),
+        provider: taboo().or_else(inside).or_else(offered).map(dn),
+        consumer: inside().or_else(used).map(dn),
         contract,
         entry,
     })
@@ -299,13 +306,8 @@ pub fn chain(compiled: &Compiled, rule: RuleId, from: &Dn, to: &Dn) -> Option<Ch
 
 fn candidates(intent: &Intent, from: &Dn, to: &Dn) -> Vec<Candidate> {
     let between = |consumer: &Dn, provider: &Dn, asks: bool| -> Vec<Candidate> {
-        let (Some((_, used)), Some((offered, _))) =
-            (intent.relations(consumer), intent.relations(provider))
-        else {
-            return Vec::new();
-        };
-        let pairs = used.iter().filter_map(|used| {
-            let offered = offered.iter().find(|offered| offered.contract == used.contract)?;
+        let pairs = intent.uses(consumer).filter_map(|used| {
+            let offered = intent.offers(provider).find(|o| o.contract == used.contract)?;
             Some(Candidate {
                 contract: used.contract.clone(),
                 provider: offered.dn.clone(),

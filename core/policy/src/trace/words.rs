@@ -45,7 +45,8 @@ pub(super) fn sentence(from: &End, to: &End, leg: &Leg, is_answer: bool) -> Stri
     let why = match verdict.reason {
         Reason::Denied => match by {
             Some(contract) => format!("contract {contract} denies it"),
-            None => format!("{a} keeps its endpoints apart"),
+            None if from.group == to.group => format!("{a} keeps its endpoints apart"),
+            None => "one of the two is not in the preferred group".to_owned(),
         },
         Reason::Quarantine => {
             let first = from.problems.first().or(to.problems.first());

@@ -1,0 +1,66 @@
+//! What a group asks for beside the contracts it offers and uses: isolation, contracts inside it,
+//! taboo contracts, the preferred group.
+
+use selvage_model::Mo;
+use selvage_rules::Action;
+
+use super::Reader;
+use super::group::relations;
+use crate::ir::{Contract, DenyRank, FilterUse, Intent, Scope, Stance, Subject, Term, Way};
+use crate::problem::Cause;
+
+/// Reads the taboo contracts. One of which a part is missing or broken is absent: what it denies is
+/// unknown.
+pub(super) fn taboos(reader: &mut Reader<'_>, intent: &mut Intent) {
+    for mo in reader.objects.all("vzTaboo") {
+        let subjects = reader.objects.under(mo.dn(), "vzTSubj");
+        let subjects: Option<Vec<Subject>> =
+            subjects.into_iter().map(|mo| subject(reader, intent, mo)).collect();
+        // Whom it protects is not limited, so the scope says nothing.
+        let taboo = subjects.map(|subjects| Contract { scope: Scope::Global, subjects });
+        intent.taboos.extend(taboo.map(|taboo| (mo.dn().clone(), taboo)));
+    }
+}
+
+fn subject(reader: &Reader<'_>, intent: &Intent, mo: &Mo) -> Option<Subject> {
+    let mut uses = Vec::new();
+    for relation in reader.objects.under(mo.dn(), "vzRsDenyRule") {
+        let filter = reader.target(relation)?;
+        intent.filters.get(&filter).filter(|filter| !filter.incomplete)?;
+        uses.push(FilterUse {
+            relation: relation.dn().clone(),
+            filter,
+            action: Action::Deny,
+            log: relation.get("directives").split(',').any(|word| word == "log"),
+            rank: DenyRank::Default,
+        });
+    }
+    let terms = vec![Term { dn: mo.dn().clone(), way: Way::ToProvider, uses }];
+    Some(Subject { dn: mo.dn().clone(), terms })
+}
+
+/// What the group `mo` asks for. `None` if what is to be denied for it is unknown, so that it must
+/// be closed.
+pub(super) fn of(reader: &mut Reader<'_>, intent: &Intent, mo: &Mo) -> Option<Stance> {
+    let taboos = relations(reader, mo.dn(), "fvRsProtBy");
+    let known = |relation: &Mo| {
+        let taboo = taboos.iter().find(|taboo| &taboo.dn == relation.dn());
+        taboo.is_some_and(|taboo| intent.taboos.contains_key(&taboo.contract))
+    };
+    let named = reader.objects.under(mo.dn(), "fvRsProtBy");
+    let broken: Vec<&Mo> = named.into_iter().filter(|relation| !known(relation)).collect();
+    for relation in &broken {
+        let text = "what this taboo denies is unknown: the group is in quarantine";
+        reader.problem(relation.dn(), Cause::BrokenDeny, text.to_owned());
+    }
+    // A contract that does not exist still says that the group is not open inside.
+    let named = reader.objects.under(mo.dn(), "fvRsIntraEpg");
+    let names_some = named.iter().any(|relation| relation.get("intent") != "estimate_add");
+    let inside = names_some.then(|| relations(reader, mo.dn(), "fvRsIntraEpg"));
+    broken.is_empty().then(|| Stance {
+        isolated: mo.get("pcEnfPref") == "enforced",
+        inside,
+        taboos,
+        preferred: mo.get("prefGrMemb") == "include",
+    })
+}
