@@ -4,10 +4,15 @@
 //! Nothing here can be wrong: whatever was dangling, contradictory or half made has become a
 //! [`Problem`](crate::Problem) on the way here and is absent, so that it denies.
 
+mod choice;
+
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use selvage_model::Dn;
 use selvage_rules::{Action, Gateway, Hop, Inside, Mac, Match, Prefix};
+
+pub use choice::{Choice, Chosen, Exception, Field, Label, MatchType, Pattern};
 
 /// Everything enforceable of a tree, by DN.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -28,6 +33,8 @@ pub struct Intent {
     pub taboos: BTreeMap<Dn, Contract>,
     /// Filters.
     pub filters: BTreeMap<Dn, Filter>,
+    /// Tags of groups, where they have any.
+    pub tags: BTreeMap<Dn, BTreeSet<Arc<str>>>,
 }
 
 /// A VRF.
@@ -131,10 +138,14 @@ pub struct Outside {
 /// A relation from a group to a contract.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Relation {
-    /// The relation object.
+    /// The relation object: the group's own, or that of the group it inherits from.
     pub dn: Dn,
     /// The contract it resolved to.
     pub contract: Dn,
+    /// Which providers or consumers of the contract, and which of its subjects.
+    pub choice: Choice,
+    /// The class of service that it asks for, 1 to 6.
+    pub class: Option<u8>,
 }
 
 /// Between which groups of those that use it a contract counts.
@@ -157,6 +168,15 @@ pub struct Contract {
     pub scope: Scope,
     /// Its subjects, by DN.
     pub subjects: Vec<Subject>,
+    /// Pairs for which it does not count.
+    pub exceptions: Vec<Exception>,
+}
+
+impl Contract {
+    /// Whether there are pairs for which not all of it counts.
+    pub fn has_exceptions(&self) -> bool {
+        !self.exceptions.is_empty() || self.subjects.iter().any(|s| !s.exceptions.is_empty())
+    }
 }
 
 /// One subject of a contract.
@@ -166,6 +186,10 @@ pub struct Subject {
     pub dn: Dn,
     /// What it lets through, and which way.
     pub terms: Vec<Term>,
+    /// Which groups it is for.
+    pub chosen: Chosen,
+    /// Pairs for which it does not count.
+    pub exceptions: Vec<Exception>,
 }
 
 /// Which way a term's filters count. A consumer asks, a provider answers.
@@ -284,6 +308,17 @@ impl Intent {
         own.iter().chain(self.any_of(group).into_iter().flat_map(|any| &any.consumes))
     }
 
+    /// The contracts that a group offers and those that it uses, to add to them.
+    pub(crate) fn relations_mut(
+        &mut self,
+        group: &Dn,
+    ) -> Option<(&mut Vec<Relation>, &mut Vec<Relation>)> {
+        if let Some(group) = self.groups.get_mut(group) {
+            return Some((&mut group.provides, &mut group.consumes));
+        }
+        self.externals.get_mut(group).map(|g| (&mut g.provides, &mut g.consumes))
+    }
+
     /// The VRF of a group, be it inside or outside.
     pub fn vrf_of(&self, group: &Dn) -> Option<&Dn> {
         let inside = self.groups.get(group).map(|g| &g.vrf);
@@ -292,9 +327,13 @@ impl Intent {
 
     /// Every entry that `contract` uses, in the order of subjects, terms, filters and entries.
     pub fn clauses<'a>(&'a self, contract: &'a Contract) -> impl Iterator<Item = Clause<'a>> {
-        let terms = contract.subjects.iter().flat_map(|s| s.terms.iter().map(move |t| (s, t)));
-        let uses = terms.flat_map(|(s, t)| t.uses.iter().map(move |used| (s, t, used)));
-        uses.flat_map(|(subject, term, used)| {
+        contract.subjects.iter().flat_map(|subject| self.clauses_of(subject))
+    }
+
+    /// Every entry that `subject` uses, in the order of terms, filters and entries.
+    pub fn clauses_of<'a>(&'a self, subject: &'a Subject) -> impl Iterator<Item = Clause<'a>> {
+        let uses = subject.terms.iter().flat_map(|t| t.uses.iter().map(move |used| (t, used)));
+        uses.flat_map(move |(term, used)| {
             let entries = self.filters.get(&used.filter).map(|f| f.entries.as_slice());
             let entries = entries.unwrap_or_default().iter();
             entries.map(move |entry| Clause { subject, term, used, entry })

@@ -57,6 +57,12 @@ pub enum Cause {
     BadPrefix,
     /// A border host, its link or a route of an L3Out cannot be.
     BadExit,
+    /// An exception of a contract cannot be read, so it counts for everybody.
+    BadException,
+    /// A group cannot inherit the contracts of another one.
+    BadMaster,
+    /// An imported contract leads to no contract.
+    EmptyImport,
 }
 
 impl Cause {
@@ -79,6 +85,9 @@ impl Cause {
         Cause::PrefixInUse,
         Cause::BadPrefix,
         Cause::BadExit,
+        Cause::BadException,
+        Cause::BadMaster,
+        Cause::EmptyImport,
     ];
 
     /// The fault code. The block F9001xx is this project's own, above APIC's codes; none
@@ -102,6 +111,9 @@ impl Cause {
             Cause::BadPrefix => "F900115",
             Cause::BadExit => "F900116",
             Cause::NotPreferred => "F900117",
+            Cause::BadException => "F900120",
+            Cause::BadMaster => "F900121",
+            Cause::EmptyImport => "F900122",
         }
     }
 
@@ -125,6 +137,9 @@ impl Cause {
             Cause::PrefixInUse => "prefix-in-use",
             Cause::BadPrefix => "bad-prefix",
             Cause::BadExit => "bad-exit",
+            Cause::BadException => "bad-exception",
+            Cause::BadMaster => "bad-master",
+            Cause::EmptyImport => "empty-import",
         }
     }
 
@@ -138,6 +153,9 @@ impl Cause {
             | Cause::NotIsolated
             | Cause::NotPreferred
             | Cause::NotSupported
+            | Cause::BadException
+            | Cause::BadMaster
+            | Cause::EmptyImport
             | Cause::BadExit => Severity::Minor,
             Cause::NoVrf
             | Cause::NoBridgeDomain

@@ -1,5 +1,6 @@
 //! One rule and the ordered, immutable sets rules come in.
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -234,7 +235,8 @@ pub struct Origin {
 }
 
 /// An immutable set of rules, ordered as they are to be tried: by priority, deny before redirect
-/// before permit, stateful before stateless, logged before unlogged, then by [`RuleId`]. The first match decides,
+/// before permit, stateful before stateless, logged before unlogged, treated before untreated, then by
+/// [`RuleId`]. The first match decides,
 /// so the numbers, which depend on history, only decide who is named among rules that do the same.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct RuleSet {
@@ -253,8 +255,10 @@ impl RuleSet {
                 Action::Redirect => 1,
                 Action::Permit => 2,
             };
-            (r.priority, action, !r.stateful, !r.log, r.id)
+            (r.priority, action, !r.stateful, !r.log, Reverse(r.treatment), r.id)
         });
+        // One rule may come by several ways.
+        rules.dedup();
         RuleSet { id, rules }
     }
 

@@ -8,7 +8,7 @@ use selvage_rules::{Action, PairKey, Reason, Rule};
 
 use super::priority::{self, Breadth};
 use super::sides::rules;
-use super::{Builder, Default, Member};
+use super::{Builder, Default, Member, selection};
 use crate::ir::{Intent, Stance};
 use crate::problem::{Cause, Problem};
 
@@ -20,7 +20,7 @@ pub(super) fn fill(builder: &mut Builder<'_>, intent: &Intent, members: &[Member
         if intent.vrfs.get(member.vrf).is_some_and(|vrf| vrf.enforced) {
             let class = member.ends.key.class;
             let pair = PairKey { scope: member.ends.key.scope, src: class, dst: class };
-            let mut inside = contracts(builder, intent, stance);
+            let mut inside = contracts(builder, intent, member, stance);
             inside.extend(otherwise(builder, member, closed));
             builder.put(pair, inside);
         } else if closed {
@@ -31,11 +31,17 @@ pub(super) fn fill(builder: &mut Builder<'_>, intent: &Intent, members: &[Member
     }
 }
 
-fn contracts(builder: &mut Builder<'_>, intent: &Intent, stance: &Stance) -> Vec<Rule> {
+fn contracts(
+    builder: &mut Builder<'_>,
+    intent: &Intent,
+    member: &Member<'_>,
+    stance: &Stance,
+) -> Vec<Rule> {
     let mut all = Vec::new();
     for relation in stance.inside.iter().flatten() {
         let Some(contract) = intent.contracts.get(&relation.contract) else { continue };
-        let (forward, back) = rules(builder, intent, contract);
+        let Some(part) = selection::inside(intent, contract, member, relation) else { continue };
+        let (forward, back) = rules(builder, intent, contract, &part);
         all.extend(forward.into_iter().chain(back).map(|draft| draft.at(Breadth::Inside)));
     }
     all

@@ -26,16 +26,20 @@
 //! priorities*), so that a reader of `show zoning-rule` finds them again. Among equals deny wins.
 
 mod any;
+mod exceptions;
 mod intra;
+mod labels;
 mod outside;
 mod pairs;
 mod preferred;
 pub mod priority;
+mod selection;
 mod sides;
 mod taboo;
 
 pub use outside::Ends;
 
+pub(crate) use exceptions::expression;
 pub(crate) use sides::directions;
 
 use std::collections::BTreeMap;

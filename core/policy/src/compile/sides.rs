@@ -6,6 +6,7 @@ use selvage_model::Dn;
 use selvage_rules::{Action, Match, Origin, Reason, Rule, Treatment};
 
 use super::priority::Breadth;
+use super::selection::{self, Part, Users};
 use super::{Builder, Ends, Kind, Member};
 use crate::ir::{Clause, Contract, DenyRank, Intent, Relation, Scope, Way};
 use crate::number::RuleKey;
@@ -51,16 +52,15 @@ impl Draft {
 }
 
 /// Groups between which a contract counts, all of one VRF.
-#[derive(Default)]
 pub(super) struct Domain {
     pub providers: Vec<Ends>,
     pub consumers: Vec<Ends>,
 }
 
 /// One group's use of a contract.
-struct Use<'a> {
-    member: &'a Member<'a>,
-    relation: &'a Relation,
+pub(super) struct Use<'a> {
+    pub member: &'a Member<'a>,
+    pub relation: &'a Relation,
 }
 
 #[derive(Default)]
@@ -95,27 +95,25 @@ pub(super) fn lower(
     for (dn, uses) in used {
         let Some(contract) = intent.contracts.get(dn) else { continue };
         check_content(builder, intent, dn, contract);
-        let domains = domains(builder, dn, contract.scope, &uses);
-        if domains.is_empty() {
-            continue;
+        let users = domains(builder, dn, contract.scope, &uses);
+        for (part, domains) in selection::split(intent, contract, &users) {
+            let (forward, back) = rules(builder, intent, contract, &part);
+            all.push(Sides { forward, back, domains });
         }
-        let (forward, back) = rules(builder, intent, contract);
-        all.push(Sides { forward, back, domains });
     }
     all
 }
 
 /// Who uses a contract by `relation`: its holder, or where that is all of a VRF and the contract counts
-/// within application profiles, which it has none of, each group of the VRF.
+/// within application profiles or not for everybody, each group of the VRF.
 fn users<'a>(
     intent: &Intent,
     member: &'a Member<'a>,
     relation: &'a Relation,
     members: &'a [Member<'a>],
 ) -> Vec<Use<'a>> {
-    let within_profile =
-        intent.contracts.get(&relation.contract).is_some_and(|c| c.scope == Scope::Profile);
-    if member.kind != Kind::Any || !within_profile {
+    let by_group = |c: &Contract| c.scope == Scope::Profile || c.has_exceptions();
+    if member.kind != Kind::Any || !intent.contracts.get(&relation.contract).is_some_and(by_group) {
         return vec![Use { member, relation }];
     }
     let of_vrf = members.iter().filter(|other| other.vrf == member.vrf);
@@ -123,14 +121,19 @@ fn users<'a>(
 }
 
 /// Splits the users of a contract into the parts of the fabric in which it counts apart.
-fn domains(builder: &mut Builder<'_>, dn: &Dn, scope: Scope, uses: &Uses<'_>) -> Vec<Domain> {
+fn domains<'a>(
+    builder: &mut Builder<'_>,
+    dn: &Dn,
+    scope: Scope,
+    uses: &'a Uses<'a>,
+) -> Vec<Users<'a>> {
     // Whoever shares this key is within the contract's scope, VRFs aside.
     let reach = |u: &Use<'_>| match scope {
         Scope::Profile => Some(u.member.profile.clone()),
         Scope::Tenant => Some(u.member.tenant.clone()),
         Scope::Vrf | Scope::Global => None,
     };
-    let mut by_key: BTreeMap<(Option<Dn>, &Dn), Domain> = BTreeMap::new();
+    let mut by_key: BTreeMap<(Option<Dn>, &Dn), Users<'a>> = BTreeMap::new();
     let mut provider_vrfs: BTreeMap<Option<Dn>, Vec<&Dn>> = BTreeMap::new();
     for provider in &uses.providers {
         let (reach, vrf) = (reach(provider), provider.member.vrf);
@@ -138,7 +141,7 @@ fn domains(builder: &mut Builder<'_>, dn: &Dn, scope: Scope, uses: &Uses<'_>) ->
         if !vrfs.contains(&vrf) {
             vrfs.push(vrf);
         }
-        by_key.entry((reach, vrf)).or_default().providers.push(provider.member.ends);
+        by_key.entry((reach, vrf)).or_default().providers.push(provider);
     }
     for consumer in &uses.consumers {
         let (reach, vrf) = (reach(consumer), consumer.member.vrf);
@@ -153,7 +156,7 @@ fn domains(builder: &mut Builder<'_>, dn: &Dn, scope: Scope, uses: &Uses<'_>) ->
             builder.problems.push(Problem { dn, cause: Cause::NotSupported, text });
         }
         match by_key.get_mut(&(reach, vrf)) {
-            Some(domain) => domain.consumers.push(consumer.member.ends),
+            Some(domain) => domain.consumers.push(consumer),
             None if elsewhere.is_none() => {
                 let text = format!("no group within its scope provides contract `{dn}`");
                 let dn = consumer.relation.dn.clone();
@@ -162,7 +165,7 @@ fn domains(builder: &mut Builder<'_>, dn: &Dn, scope: Scope, uses: &Uses<'_>) ->
             None => {}
         }
     }
-    let both = |domain: &Domain| !domain.providers.is_empty() && !domain.consumers.is_empty();
+    let both = |domain: &Users<'_>| !domain.providers.is_empty() && !domain.consumers.is_empty();
     by_key.into_values().filter(both).collect()
 }
 
@@ -187,9 +190,11 @@ pub(super) fn rules(
     builder: &mut Builder<'_>,
     intent: &Intent,
     contract: &Contract,
+    part: &Part,
 ) -> (Vec<Draft>, Vec<Draft>) {
     let (mut forward, mut back) = (Vec::new(), Vec::new());
-    for clause in intent.clauses(contract) {
+    let subjects = part.subjects.iter().filter_map(|at| contract.subjects.get(*at));
+    for clause in subjects.flat_map(|subject| intent.clauses_of(subject)) {
         let (there, here) = directions(&clause);
         forward.extend(there.and_then(|matches| numbered(builder, &clause, matches, false)));
         back.extend(here.and_then(|matches| numbered(builder, &clause, matches, true)));

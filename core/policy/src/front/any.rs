@@ -3,11 +3,11 @@
 use selvage_model::Dn;
 
 use super::Reader;
-use super::group::relations;
+use super::relation::relations;
 use crate::ir::Any;
 
 /// What all groups of the VRF `vrf` offer and use.
-pub(super) fn of(reader: &Reader<'_>, vrf: &Dn) -> Option<Any> {
+pub(super) fn of(reader: &mut Reader<'_>, vrf: &Dn) -> Option<Any> {
     let dn: Dn = format!("{vrf}/any").parse().ok()?;
     let mo = reader.objects.under(vrf, "vzAny").first().copied();
     Some(Any {

@@ -1,10 +1,16 @@
 //! Contracts with their subjects, and filters with their entries.
 
+use std::collections::BTreeSet;
+
 use selvage_model::{Dn, Mo};
 use selvage_rules::Action;
 
-use super::{Reader, entry};
-use crate::ir::{Contract, DenyRank, Entry, Filter, FilterUse, Intent, Scope, Subject, Term, Way};
+use super::relation::{labels, match_type};
+use super::{Reader, entry, exception};
+use crate::ir::{
+    Chosen, Contract, DenyRank, Entry, Filter, FilterUse, Intent, Label, MatchType, Scope, Subject,
+    Term, Way,
+};
 use crate::problem::Cause;
 
 /// Parts of a subject that hold filters for one direction.
@@ -35,7 +41,8 @@ pub(super) fn contracts(reader: &mut Reader<'_>, intent: &mut Intent) {
     for mo in reader.objects.all("vzBrCP") {
         let subjects = reader.objects.under(mo.dn(), "vzSubj");
         let subjects = subjects.into_iter().map(|mo| subject(reader, intent, mo)).collect();
-        let contract = Contract { scope: scope(mo.get("scope")), subjects };
+        let exceptions = exception::of(reader, mo.dn());
+        let contract = Contract { scope: scope(mo.get("scope")), subjects, exceptions };
         intent.contracts.insert(mo.dn().clone(), contract);
     }
 }
@@ -72,7 +79,20 @@ fn subject(reader: &mut Reader<'_>, intent: &Intent, mo: &Mo) -> Subject {
         }
     }
     terms.retain(|term| !term.uses.is_empty());
-    Subject { dn: mo.dn().clone(), terms }
+    let chosen = Chosen {
+        by_provider: choosers(reader, mo, "vzProvSubjLbl", "provMatchT"),
+        by_consumer: choosers(reader, mo, "vzConsSubjLbl", "consMatchT"),
+    };
+    Subject { dn: mo.dn().clone(), terms, chosen, exceptions: exception::of(reader, mo.dn()) }
+}
+
+fn choosers(
+    reader: &Reader<'_>,
+    subject: &Mo,
+    class: &str,
+    kind: &str,
+) -> (BTreeSet<Label>, MatchType) {
+    (labels(reader, subject.dn(), class).collect(), match_type(subject.get(kind)))
 }
 
 fn way(mo: &Mo) -> Way {

@@ -3,25 +3,14 @@
 use selvage_model::{Dn, Mo};
 
 use super::objects::{parent, tenant};
+use super::relation::relations;
 use super::{Reader, network, stance};
-use crate::ir::{Group, Intent, Relation};
+use crate::ir::{Group, Intent};
 use crate::problem::Cause;
 
-/// What happens to a group that asks for something this version does not do.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Effect {
-    /// Less passes than was asked for; the rest stands.
-    Less,
-    /// Without it more would pass than was asked for, so the group goes into quarantine.
-    Quarantine,
-}
-
-/// Classes under a group that mean something this version does not do.
-const NOT_YET: &[(&str, Effect, &str)] = &[
-    ("fvCrtrn", Effect::Quarantine, "microsegmentation criteria"),
-    ("fvRsSecInherited", Effect::Less, "contracts inherited from another group"),
-    ("fvRsConsIf", Effect::Less, "consumed contract interfaces"),
-];
+/// Classes under a group that mean something this version does not do. Without it more would pass
+/// than was asked for, so the group goes into quarantine.
+const NOT_YET: &[(&str, &str)] = &[("fvCrtrn", "microsegmentation criteria")];
 
 pub(super) fn groups(reader: &mut Reader<'_>, intent: &mut Intent) {
     for mo in reader.objects.all("fvAEPg") {
@@ -47,14 +36,10 @@ pub(super) fn groups(reader: &mut Reader<'_>, intent: &mut Intent) {
 /// Says what the group asks for in vain; true if it must be closed for it.
 fn not_yet(reader: &mut Reader<'_>, mo: &Mo) -> bool {
     let mut closed = false;
-    for (class, effect, what) in NOT_YET {
+    for (class, what) in NOT_YET {
         for child in reader.objects.under(mo.dn(), class) {
-            let then = match effect {
-                Effect::Less => "it has no effect",
-                Effect::Quarantine => "the group is in quarantine",
-            };
-            closed |= *effect == Effect::Quarantine;
-            let text = format!("{what} are not supported yet: {then}");
+            closed = true;
+            let text = format!("{what} are not supported yet: the group is in quarantine");
             reader.problem(child.dn(), Cause::NotSupported, text);
         }
     }
@@ -69,19 +54,6 @@ fn not_yet(reader: &mut Reader<'_>, mo: &Mo) -> bool {
         reader.problem(mo.dn(), Cause::ShutDown, text.to_owned());
     }
     closed
-}
-
-/// The contracts a group names. One that does not exist is the relation's own fault, which the tree
-/// raises; an estimate to add one adds nothing yet.
-pub(super) fn relations(reader: &Reader<'_>, group: &Dn, class: &str) -> Vec<Relation> {
-    let installed = |mo: &&Mo| mo.get("intent") != "estimate_add";
-    let of_group = reader.objects.under(group, class).into_iter().filter(installed);
-    of_group
-        .filter_map(|mo| {
-            let contract = reader.target(mo)?;
-            Some(Relation { dn: mo.dn().clone(), contract })
-        })
-        .collect()
 }
 
 /// `text` as a DN. It is a part of `whole`, which is one, so it always is one itself.

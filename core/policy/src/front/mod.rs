@@ -7,10 +7,13 @@ mod any;
 mod contract;
 mod endpoint;
 mod entry;
+mod exception;
 mod group;
+mod inherit;
 mod network;
 mod objects;
 mod outside;
+mod relation;
 mod stance;
 
 use selvage_model::{Dn, Mo, Tree};
@@ -35,6 +38,8 @@ pub fn read(tree: &Tree) -> (Intent, Vec<Problem>) {
     group::groups(&mut reader, &mut intent);
     network::subnets(&mut reader, &mut intent);
     outside::read(&mut reader, &mut intent);
+    inherit::read(&mut reader, &mut intent);
+    exception::tags(&reader, &mut intent);
     (intent, reader.problems)
 }
 

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use selvage_model::{Dn, Mo};
 use selvage_rules::{Hop, NodeId, Prefix};
 
-use super::group::{as_dn, relations};
+use super::group::as_dn;
 use super::objects::tenant;
+use super::relation::relations;
 use super::{Reader, not_found, stance};
 use crate::ir::{External, Intent};
 use crate::problem::Cause;

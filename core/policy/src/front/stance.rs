@@ -5,8 +5,8 @@ use selvage_model::Mo;
 use selvage_rules::Action;
 
 use super::Reader;
-use super::group::relations;
-use crate::ir::{Contract, DenyRank, FilterUse, Intent, Scope, Stance, Subject, Term, Way};
+use super::relation::relations;
+use crate::ir::{Chosen, Contract, DenyRank, FilterUse, Intent, Scope, Stance, Subject, Term, Way};
 use crate::problem::Cause;
 
 /// Reads the taboo contracts. One of which a part is missing or broken is absent: what it denies is
@@ -17,7 +17,11 @@ pub(super) fn taboos(reader: &mut Reader<'_>, intent: &mut Intent) {
         let subjects: Option<Vec<Subject>> =
             subjects.into_iter().map(|mo| subject(reader, intent, mo)).collect();
         // Whom it protects is not limited, so the scope says nothing.
-        let taboo = subjects.map(|subjects| Contract { scope: Scope::Global, subjects });
+        let taboo = subjects.map(|subjects| Contract {
+            scope: Scope::Global,
+            subjects,
+            exceptions: Vec::new(),
+        });
         intent.taboos.extend(taboo.map(|taboo| (mo.dn().clone(), taboo)));
     }
 }
@@ -36,7 +40,8 @@ fn subject(reader: &Reader<'_>, intent: &Intent, mo: &Mo) -> Option<Subject> {
         });
     }
     let terms = vec![Term { dn: mo.dn().clone(), way: Way::ToProvider, uses }];
-    Some(Subject { dn: mo.dn().clone(), terms })
+    let (chosen, exceptions) = (Chosen::default(), Vec::new());
+    Some(Subject { dn: mo.dn().clone(), terms, chosen, exceptions })
 }
 
 /// What the group `mo` asks for. `None` if what is to be denied for it is unknown, so that it must
