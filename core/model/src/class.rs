@@ -1,4 +1,4 @@
-//! What a class is: data, generated from `schema/aci.toml`.
+//! What a class is: data, generated from `schema/aci*.toml`.
 
 use std::fmt;
 
@@ -72,6 +72,8 @@ pub enum PropType {
     Named {
         /// Words and their numbers, by number.
         words: &'static [(&'static str, u32)],
+        /// More words that are read, and written as numbers.
+        aliases: &'static [(&'static str, u32)],
         /// Greatest.
         max: u32,
     },
@@ -81,6 +83,8 @@ pub enum PropType {
     Ip,
     /// An IP address with a prefix length, host bits kept: `10.0.0.1/24`.
     IpPrefix,
+    /// An IP address, with or without a prefix length.
+    IpOrPrefix,
     /// A DN.
     Dn,
 }
@@ -127,14 +131,21 @@ pub struct PropDef {
 /// What a relation class points at.
 #[derive(Debug, PartialEq, Eq)]
 pub struct RelationDef {
-    /// The class of its targets.
+    /// The class of its targets; may be abstract.
     pub target: &'static str,
     /// The property that names the target (`tnFvCtxName`), or holds its DN (`tDn`).
     pub by: &'static str,
-    /// The class of the inverse object that appears under the target (`fvRtCtx`); may be empty.
+    /// The class of the inverse object that appears under the target (`fvRtCtx`).
     pub inverse: &'static str,
     /// Code of the fault that says the target does not exist.
     pub fault: &'static str,
+}
+
+impl RelationDef {
+    /// Whether the target is given by its DN, not by a name that is looked up.
+    pub fn is_by_dn(&self) -> bool {
+        self.by == "tDn"
+    }
 }
 
 /// Who makes and deletes the objects of a class.
@@ -245,6 +256,7 @@ fn match_rn<'a>(format: &'static str, rn: &'a str) -> Option<Vec<(&'static str, 
     let mut values = Vec::new();
     let mut rest = rn;
     let mut parts = rn_parts(format).peekable();
+    let mut props = rn_parts(format).filter(|part| matches!(part, RnPart::Prop(_))).count();
     while let Some(part) = parts.next() {
         match part {
             RnPart::Text(text) => {
@@ -264,9 +276,12 @@ fn match_rn<'a>(format: &'static str, rn: &'a str) -> Option<Vec<(&'static str, 
                 };
             }
             RnPart::Prop(name) => {
+                props -= 1;
                 let end = match parts.peek() {
                     None => rest.len(),
                     Some(RnPart::Text(text)) if text.starts_with(']') => closing(rest)?,
+                    // `podfilter-a-b-in`: what comes last is the shorter word.
+                    Some(RnPart::Text(text)) if props == 1 => rest.rfind(text)?,
                     Some(RnPart::Text(text)) => rest.find(text)?,
                     Some(RnPart::Prop(_)) => return None,
                 };
@@ -346,6 +361,23 @@ mod tests {
             assert_eq!(class(name).unwrap().parse_rn(rn), None, "{name} {rn}");
         }
         assert_eq!(class("fvRsCtx").unwrap().parse_rn("rsctx"), Some(vec![]));
+    }
+
+    #[test]
+    fn several_values_are_told_apart() {
+        let cases = [
+            ("fvEpIpTag", "epiptag-[2001:db8::1]-v", "ip=2001:db8::1 ctxName=v"),
+            ("fvEpMacTag", "epmactag-00:00:00:00:00:01-[*]", "mac=00:00:00:00:00:01 bdName=*"),
+            ("hostprotPodFilter", "podfilter-a-b-in", "key=a-b operator=in"),
+            ("leakTo", "to-[t]-[v]", "tenantName=t ctxName=v"),
+            ("fvTagSelector", "tagselectorkey-[a]-value-[b-[c]]", "matchKey=a matchValue=b-[c]"),
+        ];
+        for (name, rn, values) in cases {
+            let parsed = class(name).unwrap().parse_rn(rn).unwrap();
+            let told: Vec<_> =
+                parsed.iter().map(|(prop, value)| format!("{prop}={value}")).collect();
+            assert_eq!(told.join(" "), values, "{rn}");
+        }
     }
 
     #[test]

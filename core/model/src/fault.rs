@@ -1,6 +1,6 @@
 //! Faults as objects: what is wrong with the object above them.
 
-use crate::{Dn, Edit, Mo, RelationDef, Support, blank};
+use crate::{Dn, Edit, MadeBy, Mo, RelationDef, Support, blank};
 
 /// Code of the fault that says that an object asks for something that packets do not obey yet. Ours
 /// alone, and far above the codes seen on APIC.
@@ -95,7 +95,12 @@ pub(crate) fn unresolved(relation: &Mo, def: &RelationDef, rn: &str) -> Fault {
         cause: "resolution-failed",
         rule: format!("{}-resolve-fail", kebab(relation.class().name)),
         subject: "relation-resolution",
-        descr: format!("Failed to form relation to MO {rn} of class {} in context", def.target),
+        descr: match def.is_by_dn() {
+            true => format!("Failed to form relation to MO {rn} of class {}", def.target),
+            false => {
+                format!("Failed to form relation to MO {rn} of class {} in context", def.target)
+            }
+        },
     }
 }
 
@@ -111,20 +116,22 @@ fn not_enforced(mo: &Mo) -> Option<Fault> {
     let class = mo.class();
     let mut severity = Severity::Info;
     let mut ignored = Vec::new();
-    if class.support == Support::Stored {
-        severity = Severity::Warning;
-        ignored.push(format!("class {}", class.name));
-    }
     for (name, value) in mo.set_props() {
         let Some(def) = class.prop(name).filter(|def| def.configurable) else { continue };
         match def.support {
             Support::Only(values) if !value.split(',').all(|v| values.contains(&v)) => {
-                severity = severity.max(Severity::Minor);
+                severity = Severity::Minor;
                 ignored.push(format!("{name}={value}"));
             }
             Support::Stored => ignored.push(format!("{name}={value}")),
             Support::Only(_) | Support::Enforced | Support::Label => {}
         }
+    }
+    // What exists by itself asks for something only once someone sets something.
+    let by_itself = class.made_by == MadeBy::Parent || crate::schema::is_initial(mo.dn());
+    if class.support == Support::Stored && !(by_itself && ignored.is_empty()) {
+        severity = severity.max(Severity::Warning);
+        ignored.insert(0, format!("class {}", class.name));
     }
     (!ignored.is_empty()).then(|| Fault {
         dn: mo.dn().clone(),

@@ -2,7 +2,7 @@
 //! the YAML manifest.
 //!
 //! `model` knows no class by name: what a class may hold, contain and point at comes from
-//! [`schema`], generated from `schema/aci.toml`. What a contract *means* is the policy crate's.
+//! [`schema`], generated from `schema/aci*.toml`. What a contract *means* is the policy crate's.
 
 mod class;
 mod dn;
@@ -34,4 +34,4 @@ pub use schema::{
 };
 pub use tree::Tree;
 pub use txn::{MAX_DEPTH, MAX_OBJECTS, apply, apply_in, canonical, delete};
-pub use value::{UNSPECIFIED, ValueError, ip_prefix};
+pub use value::{UNSPECIFIED, ValueError, ip_or_prefix, ip_prefix};

@@ -4,7 +4,8 @@
 //! All of it is a function of the objects users made: [`settle_all`] computes it from nothing, and
 //! [`settle`] computes the same after a transaction, at the cost of what the transaction touched.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
 
 use crate::tree::DEFAULT_NAME;
 use crate::{ClassDef, Dn, Edit, Mo, RelationDef, Tree, blank, class, fault, schema};
@@ -12,10 +13,26 @@ use crate::{ClassDef, Dn, Edit, Mo, RelationDef, Tree, blank, class, fault, sche
 /// The tenant whose objects every tenant sees.
 const COMMON: &str = "uni/tn-common";
 
+/// Relations by the class of their targets, which may be abstract.
+static BY_TARGET: LazyLock<BTreeMap<&str, Vec<&RelationDef>>> = LazyLock::new(|| {
+    let mut by_target: BTreeMap<&str, Vec<&RelationDef>> = BTreeMap::new();
+    for def in relations() {
+        let others = by_target.entry(def.target).or_default();
+        if !others.iter().any(|other| other.is_by_dn() == def.is_by_dn()) {
+            others.push(def);
+        }
+    }
+    by_target
+});
+
+/// The classes of inverse objects.
+static INVERSES: LazyLock<BTreeSet<&str>> =
+    LazyLock::new(|| relations().map(|def| def.inverse).collect());
+
 /// What a relation leads to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Target {
-    /// Its relative name.
+    /// Its relative name; its DN where that was given.
     rn: String,
     /// Its DN, if it exists.
     dn: Option<Dn>,
@@ -105,9 +122,14 @@ fn resolved(relation: &Mo, def: &RelationDef, target: &Target) -> Mo {
     let mut mo = relation.clone();
     mo.set("tCl", def.target);
     mo.set("tRn", &target.rn);
-    mo.set("tDn", target.dn.as_ref().map_or("", Dn::as_str));
+    if def.is_by_dn() {
+        mo.set("tType", "mo");
+    } else {
+        mo.set("tDn", target.dn.as_ref().map_or("", Dn::as_str));
+    }
     mo.set("state", if target.dn.is_some() { "formed" } else { "missing-target" });
-    mo.set("stateQual", if mo.get(def.by).is_empty() { "default-target" } else { "none" });
+    let by_default = mo.get(def.by).is_empty() && !def.is_by_dn();
+    mo.set("stateQual", if by_default { "default-target" } else { "none" });
     mo
 }
 
@@ -115,7 +137,10 @@ fn resolved(relation: &Mo, def: &RelationDef, target: &Target) -> Mo {
 /// that holds the relation.
 fn inverse_dn(relation: &Mo) -> Option<Dn> {
     let def = relation.class().relation.as_ref()?;
-    let target = relation.get("tDn");
+    let target = match def.is_by_dn() && relation.get("state") != "formed" {
+        true => "",
+        false => relation.get("tDn"),
+    };
     let source = relation.dn().parent()?;
     let rn = class(def.inverse)?.format_rn(|_| Some(source.as_str()))?;
     if target.is_empty() { None } else { format!("{target}/{rn}").parse().ok() }
@@ -123,6 +148,10 @@ fn inverse_dn(relation: &Mo) -> Option<Dn> {
 
 fn find(tree: &Tree, relation: &Mo, def: &RelationDef) -> Option<Target> {
     let name = relation.get(def.by);
+    if def.is_by_dn() {
+        let found = tree.get(name).filter(|mo| mo.class().is_a(def.target));
+        return Some(Target { rn: name.to_owned(), dn: found.map(|mo| mo.dn().clone()) });
+    }
     let name = if name.is_empty() { DEFAULT_NAME } else { name };
     let rn = class(def.target)?.format_rn(|_| Some(name))?;
     let own = tenant(relation.dn()).map(|tenant| format!("{tenant}/{rn}"));
@@ -139,11 +168,24 @@ fn tenant(dn: &Dn) -> Option<Dn> {
 
 /// The relations that may lead to this object, or may have led there.
 fn seekers(tree: &Tree, target: &Mo) -> Vec<Dn> {
-    let is_target = relations().any(|def| def.target == target.class().name);
-    let Some(tenant) = target.dn().parent().filter(|_| is_target) else { return Vec::new() };
+    let class = target.class();
+    let classes = std::iter::once(&class.name).chain(class.abstracts);
+    classes
+        .filter_map(|name| BY_TARGET.get(name))
+        .flatten()
+        .flat_map(|def| seekers_by(tree, target, def))
+        .collect()
+}
+
+fn seekers_by(tree: &Tree, target: &Mo, def: &RelationDef) -> Vec<Dn> {
+    let found = |name: &str, top: &Dn| tree.pointing_at(def.target, name, top).cloned().collect();
+    let top: Option<Dn> = target.dn().rns().first().and_then(|rn| rn.parse().ok());
+    if def.is_by_dn() {
+        return top.map_or_else(Vec::new, |top| found(target.dn().as_str(), &top));
+    }
+    let Some(tenant) = target.dn().parent() else { return Vec::new() };
     let everywhere = tenant.parent().filter(|_| tenant.as_str() == COMMON);
-    let top = everywhere.unwrap_or(tenant);
-    tree.pointing_at(target.class().name, target.get("name"), &top).cloned().collect()
+    found(target.get("name"), &everywhere.unwrap_or(tenant))
 }
 
 /// The relations whose inverse object this is, or was.
@@ -160,5 +202,5 @@ fn relations() -> impl Iterator<Item = &'static RelationDef> {
 }
 
 fn is_inverse(class: &ClassDef) -> bool {
-    relations().any(|def| def.inverse == class.name)
+    INVERSES.contains(class.name)
 }

@@ -73,8 +73,8 @@ impl Tree {
         self.children(dn).filter(move |mo| mo.class().name == class)
     }
 
-    /// The relation objects that name a target of class `target` by `name`, at or below `top`, by
-    /// ascending DN. An empty name counts as `default`.
+    /// The relation objects that point at class `target` and name their target `name`, or by DN have
+    /// `name` as its DN, at or below `top`, by ascending DN. An empty name counts as `default`.
     pub fn pointing_at<'a>(
         &'a self,
         target: &str,
@@ -159,10 +159,13 @@ fn below(dn: &str) -> (String, String) {
     (format!("{dn}/"), format!("{dn}0"))
 }
 
-/// The class a relation object points at, and the name it gives.
+/// The class a relation object points at, and the name or DN it gives.
 fn points_at(mo: &Mo) -> Option<(&'static str, &str)> {
     let relation = mo.class().relation.as_ref()?;
     let name = mo.get(relation.by);
+    if relation.is_by_dn() {
+        return (!name.is_empty()).then_some((relation.target, name));
+    }
     Some((relation.target, if name.is_empty() { DEFAULT_NAME } else { name }))
 }
 

@@ -153,8 +153,14 @@ fn named(parent: &Dn, class: &'static ClassDef, post: &Post) -> Result<Dn, Vec<R
     }
     let given = |prop: &str| values.iter().find(|(p, _)| *p == prop).map(|(_, v)| &**v);
     let rn = class.format_rn(given).ok_or(refusals)?;
-    let dn = format!("{parent}/{rn}");
-    dn.parse().map_err(|error| vec![bad_dn(&dn, error)])
+    let text = format!("{parent}/{rn}");
+    let dn: Dn = text.parse().map_err(|error| vec![bad_dn(&text, error)])?;
+    // A `/` or a bracket in a value could make it a name of something else.
+    let leads_back = dn.parent().as_ref() == Some(parent)
+        && class
+            .parse_rn(dn.rn())
+            .is_some_and(|parsed| parsed.iter().all(|(prop, value)| given(prop) == Some(*value)));
+    if leads_back { Ok(dn) } else { Err(vec![Refusal::BadRn { dn: text, rn }]) }
 }
 
 fn known(name: &str, dn: &str) -> Result<&'static ClassDef, Refusal> {

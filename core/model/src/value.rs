@@ -30,7 +30,11 @@ impl PropDef {
             expected: self.expected(),
             unknown_word: !matches!(
                 self.kind,
-                PropType::Text { .. } | PropType::Mac | PropType::Ip | PropType::IpPrefix
+                PropType::Text { .. }
+                    | PropType::Mac
+                    | PropType::Ip
+                    | PropType::IpPrefix
+                    | PropType::IpOrPrefix
             ),
         })
     }
@@ -40,7 +44,9 @@ impl PropDef {
         let mut words = self.words.to_vec();
         match self.kind {
             PropType::Enum(more) | PropType::Flags { words: more, .. } => words.extend(more),
-            PropType::Named { words: more, .. } => words.extend(more.iter().map(|(word, _)| word)),
+            PropType::Named { words: more, aliases, .. } => {
+                words.extend(more.iter().chain(aliases).map(|(word, _)| word));
+            }
             _ => {}
         }
         words
@@ -74,8 +80,8 @@ impl PropType {
                 let number = whole(value)?;
                 (min..=max).contains(&number).then(|| canonical(value, number.to_string()))
             }
-            PropType::Named { words, max } => {
-                let number = number_of(words, value)?;
+            PropType::Named { words, aliases, max } => {
+                let number = number_of(words, value).or_else(|| number_of(aliases, value))?;
                 (number <= max).then(|| match word_of(words, number) {
                     Some(word) => Cow::Borrowed(word),
                     None => canonical(value, number.to_string()),
@@ -85,6 +91,8 @@ impl PropType {
             PropType::Ip => value.parse::<IpAddr>().ok().map(|ip| canonical(value, ip.to_string())),
             PropType::IpPrefix => ip_prefix(value)
                 .map(|(address, length)| canonical(value, format!("{address}/{length}"))),
+            PropType::IpOrPrefix if value.contains('/') => PropType::IpPrefix.normalise(value),
+            PropType::IpOrPrefix => PropType::Ip.normalise(value),
             PropType::Dn => {
                 let empty_or_dn = value.is_empty() || value.parse::<crate::Dn>().is_ok();
                 empty_or_dn.then_some(Cow::Borrowed(value))
@@ -103,7 +111,7 @@ impl PropType {
             PropType::Enum(words) => format!("one of `{}`", words.join("`, `")),
             PropType::Flags { words, .. } => format!("a list of `{}`", words.join("`, `")),
             PropType::Number { min, max } => format!("a number from {min} to {max}"),
-            PropType::Named { words, max } => {
+            PropType::Named { words, max, .. } => {
                 let names: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
                 format!("a number from 0 to {max}, or one of `{}`", names.join("`, `"))
             }
@@ -111,6 +119,9 @@ impl PropType {
             PropType::Ip => "an IP address".to_owned(),
             PropType::IpPrefix => {
                 "an IP address with a prefix length, such as `10.0.0.1/24`".to_owned()
+            }
+            PropType::IpOrPrefix => {
+                "an IP address, with or without a prefix length, such as `10.0.0.0/24`".to_owned()
             }
             PropType::Dn => "a distinguished name".to_owned(),
         }
@@ -139,6 +150,15 @@ pub fn ip_prefix(value: &str) -> Option<(IpAddr, u8)> {
     let length = u8::try_from(whole(length)?).ok()?;
     let longest = if address.is_ipv4() { 32 } else { 128 };
     (length <= longest).then_some((address, length))
+}
+
+/// The address and length of an address with or without a prefix length: without, it is whole.
+pub fn ip_or_prefix(value: &str) -> Option<(IpAddr, u8)> {
+    if value.contains('/') {
+        return ip_prefix(value);
+    }
+    let address: IpAddr = value.parse().ok()?;
+    Some((address, if address.is_ipv4() { 32 } else { 128 }))
 }
 
 fn canonical(value: &str, text: String) -> Cow<'_, str> {
@@ -207,6 +227,8 @@ mod tests {
                 ("443", Some("https")),
                 ("https", Some("https")),
                 ("0080", Some("http")),
+                ("ssh", Some("22")),
+                ("22", Some("22")),
                 ("8080", Some("8080")),
                 ("0", Some("unspecified")),
                 ("20", Some("ftpData")),
@@ -224,6 +246,11 @@ mod tests {
             &[("6", Some("tcp")), ("58", Some("icmpv6")), ("132", Some("132")), ("256", None)],
         );
         check("vzEntry", "icmpv4T", &[("8", Some("echo")), ("255", Some("unspecified"))]);
+        check(
+            "vzEntry",
+            "matchDscp",
+            &[("46", Some("EF")), ("0", Some("CS0")), ("7", Some("7")), ("65", None)],
+        );
     }
 
     #[test]
@@ -271,6 +298,17 @@ mod tests {
                 ("10.0.0.1/33", None),
                 ("10.0.0.1/+2", None),
                 ("10.0.0.256/24", None),
+            ],
+        );
+        check(
+            "fvIpAttr",
+            "ip",
+            &[
+                ("10.0.0.1", Some("10.0.0.1")),
+                ("10.0.0.0/24", Some("10.0.0.0/24")),
+                ("2001:DB8::/32", Some("2001:db8::/32")),
+                ("10.0.0.0/33", None),
+                ("", None),
             ],
         );
     }

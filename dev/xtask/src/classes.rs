@@ -1,4 +1,4 @@
-//! `schema/aci.toml` as Rust data.
+//! `schema/aci.toml` and its `aci-*.toml` as Rust data.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -7,10 +7,13 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+type Names = BTreeMap<String, BTreeMap<String, u32>>;
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
 struct Schema {
-    names: BTreeMap<String, BTreeMap<String, u32>>,
+    names: Names,
+    aliases: Names,
     mixin: BTreeMap<String, BTreeMap<String, Prop>>,
     class: BTreeMap<String, Class>,
     initial: Vec<Initial>,
@@ -98,23 +101,45 @@ struct Initial {
 
 /// The generated file with its text.
 pub fn generate(root: &Path) -> Result<Vec<(PathBuf, String)>> {
-    let text = std::fs::read_to_string(root.join("schema/aci.toml")).context("schema/aci.toml")?;
-    let schema: Schema = toml::from_str(&text).context("schema/aci.toml")?;
-    let rust = rust(&schema).context("schema/aci.toml")?;
+    let rust = rust(&read(root)?).context("schema/aci*.toml")?;
     Ok(vec![(root.join("core/model/src/generated.rs"), crate::rustfmt(root, &rust)?)])
+}
+
+/// All files of classes as one schema; a class stands in one of them.
+fn read(root: &Path) -> Result<Schema> {
+    let mut whole = Schema::default();
+    for name in ["aci.toml", "aci-contracts.toml", "aci-members.toml", "aci-services.toml"] {
+        let text = std::fs::read_to_string(root.join("schema").join(name)).context(name)?;
+        let part: Schema = toml::from_str(&text).context(name)?;
+        for (class, twice) in part.class.keys().map(|c| (c, whole.class.contains_key(c))) {
+            ensure!(!twice, "{name}: class {class} stands in another file too");
+        }
+        whole.names.extend(part.names);
+        whole.aliases.extend(part.aliases);
+        whole.mixin.extend(part.mixin);
+        whole.class.extend(part.class);
+        whole.initial.extend(part.initial);
+    }
+    Ok(whole)
 }
 
 fn rust(schema: &Schema) -> Result<String> {
     let mut out = String::from(
-        "//! Every class. Generated from schema/aci.toml; do not edit.\n\n\
+        "//! Every class. Generated from schema/aci.toml and its aci-*.toml; do not edit.\n\n\
          use crate::class::{Chars, ClassDef, MadeBy, PropDef, PropType, RelationDef, Support};\n\n",
     );
     for (name, words) in &schema.names {
-        let mut words: Vec<_> = words.iter().map(|(word, number)| (*number, word)).collect();
-        words.sort();
-        writeln!(out, "const {}: &[(&str, u32)] = &[", name.to_uppercase())?;
-        words.iter().try_for_each(|(number, word)| writeln!(out, "({word:?}, {number}),"))?;
-        out.push_str("];\n");
+        word_table(&mut out, &name.to_uppercase(), words)?;
+    }
+    for (name, words) in &schema.aliases {
+        word_table(&mut out, &format!("{}_ALIASES", name.to_uppercase()), words)?;
+    }
+    for (mixin, props) in &schema.mixin {
+        for (name, prop) in props {
+            let shared = one_prop(schema, name, prop)
+                .with_context(|| format!("mixin {mixin}, property {name}"))?;
+            writeln!(out, "const {}: PropDef = {shared};", shared_name(mixin, name))?;
+        }
     }
     out.push_str("\n/// Sorted by name.\npub(crate) static CLASSES: &[ClassDef] = &[\n");
     for (name, class) in &schema.class {
@@ -134,10 +159,19 @@ fn rust(schema: &Schema) -> Result<String> {
     Ok(out)
 }
 
+fn word_table(out: &mut String, name: &str, words: &BTreeMap<String, u32>) -> Result<()> {
+    let mut words: Vec<_> = words.iter().map(|(word, number)| (*number, word)).collect();
+    words.sort();
+    writeln!(out, "const {name}: &[(&str, u32)] = &[")?;
+    words.iter().try_for_each(|(number, word)| writeln!(out, "({word:?}, {number}),"))?;
+    out.push_str("];\n");
+    Ok(())
+}
+
 fn one_class(out: &mut String, schema: &Schema, name: &str, class: &Class) -> Result<()> {
     let props = all_props(schema, class)?;
     for naming in class.rn.split('{').skip(1).filter_map(|part| part.split_once('}')) {
-        let known = props.get(naming.0).is_some_and(|p| p.naming);
+        let known = props.get(naming.0).is_some_and(|(_, p)| p.naming);
         ensure!(known, "`{}` in `rn` is no naming property", naming.0);
     }
     for other in class.implicit.iter().chain(&class.parents).filter(|p| *p != "*") {
@@ -169,21 +203,42 @@ fn one_class(out: &mut String, schema: &Schema, name: &str, class: &Class) -> Re
         class.implicit,
         class.made_by,
     )?;
-    for (prop_name, prop) in &props {
-        one_prop(out, schema, prop_name, prop).with_context(|| format!("property {prop_name}"))?;
+    for (prop_name, (mixin, prop)) in &props {
+        let text = match mixin {
+            Some(mixin) => shared_name(mixin, prop_name),
+            None => one_prop(schema, prop_name, prop)
+                .with_context(|| format!("property {prop_name}"))?,
+        };
+        writeln!(out, "{text},")?;
     }
     out.push_str("]},\n");
     Ok(())
 }
 
-fn all_props<'a>(schema: &'a Schema, class: &'a Class) -> Result<BTreeMap<&'a str, &'a Prop>> {
+/// A property and, if it is shared, the mixin it comes from.
+type Sourced<'a> = (Option<&'a str>, &'a Prop);
+
+fn all_props<'a>(schema: &'a Schema, class: &'a Class) -> Result<BTreeMap<&'a str, Sourced<'a>>> {
     let mut props = BTreeMap::new();
     for mixin in class.mixins.iter().map(String::as_str).chain(["object"]) {
         let list = schema.mixin.get(mixin).with_context(|| format!("`{mixin}` is no mixin"))?;
-        props.extend(list.iter().map(|(name, prop)| (name.as_str(), prop)));
+        props.extend(list.iter().map(|(name, prop)| (name.as_str(), (Some(mixin), prop))));
     }
-    props.extend(class.props.iter().map(|(name, prop)| (name.as_str(), prop)));
+    props.extend(class.props.iter().map(|(name, prop)| (name.as_str(), (None, prop))));
     Ok(props)
+}
+
+/// The name of a shared property: `OBJECT_MOD_TS`.
+fn shared_name(mixin: &str, prop: &str) -> String {
+    let mut name = mixin.to_uppercase();
+    name.push('_');
+    for c in prop.chars() {
+        if c.is_ascii_uppercase() {
+            name.push('_');
+        }
+        name.push(c.to_ascii_uppercase());
+    }
+    name
 }
 
 fn is_everywhere(class: &Class) -> bool {
@@ -209,7 +264,7 @@ fn children(schema: &Schema, name: &str, class: &Class) -> Vec<String> {
     schema.class.iter().filter(|(_, child)| holds(child)).map(|(name, _)| name.clone()).collect()
 }
 
-fn one_prop(out: &mut String, schema: &Schema, name: &str, prop: &Prop) -> Result<()> {
+fn one_prop(schema: &Schema, name: &str, prop: &Prop) -> Result<String> {
     let support = match (&prop.support, prop.enforced.is_empty()) {
         (Some(word), true) => support(word)?,
         (None, false) => format!("Support::Only(&{:?})", prop.enforced),
@@ -217,10 +272,9 @@ fn one_prop(out: &mut String, schema: &Schema, name: &str, prop: &Prop) -> Resul
         (None, true) if prop.computed => "Support::Label".to_owned(),
         _ => bail!("needs exactly one of `support` and `enforced`"),
     };
-    writeln!(
-        out,
+    Ok(format!(
         "PropDef {{ name: {name:?}, kind: {}, words: &{:?}, default: {:?}, configurable: {}, \
-         naming: {}, create_only: {}, secure: {}, support: {support}, doc: {:?} }},",
+         naming: {}, create_only: {}, secure: {}, support: {support}, doc: {:?} }}",
         kind(schema, prop)?,
         prop.words,
         prop.default,
@@ -229,8 +283,7 @@ fn one_prop(out: &mut String, schema: &Schema, name: &str, prop: &Prop) -> Resul
         prop.create_only,
         prop.secure,
         prop.doc
-    )?;
-    Ok(())
+    ))
 }
 
 fn support(word: &str) -> Result<String> {
@@ -274,11 +327,17 @@ fn kind(schema: &Schema, prop: &Prop) -> Result<String> {
             let names = prop.names.as_deref().context("needs `names`")?;
             ensure!(schema.names.contains_key(names), "`{names}` is no table of names");
             let max = max.context("needs `max`")?;
-            format!("PropType::Named {{ words: {}, max: {max} }}", names.to_uppercase())
+            let words = names.to_uppercase();
+            let aliases = match schema.aliases.contains_key(names) {
+                true => format!("{words}_ALIASES"),
+                false => "&[]".to_owned(),
+            };
+            format!("PropType::Named {{ words: {words}, aliases: {aliases}, max: {max} }}")
         }
         "mac" => "PropType::Mac".to_owned(),
         "ip" => "PropType::Ip".to_owned(),
         "prefix" => "PropType::IpPrefix".to_owned(),
+        "ip-or-prefix" => "PropType::IpOrPrefix".to_owned(),
         "dn" => "PropType::Dn".to_owned(),
         other => bail!("`{other}` is no kind"),
     })

@@ -74,7 +74,7 @@ fn faults_come_and_go_with_their_cause() {
     assert_eq!(codes(&world, "uni/tn-t"), [""; 0]);
     world.delete("uni/tn-t/BD-net");
     // The relation leads nowhere (the tree's own fault), so the group is in no bridge domain.
-    assert!(codes(&world, &format!("{WEB}/rsbd")).contains(&"F0951".to_owned()));
+    assert!(codes(&world, &format!("{WEB}/rsbd")).contains(&"F0955".to_owned()));
     assert!(codes(&world, WEB).contains(&"F900103".to_owned()), "{:?}", codes(&world, WEB));
     assert_eq!(prop(&world, WEB, "pcTag"), "any");
     world.post("uni", tenant());

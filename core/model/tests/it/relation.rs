@@ -41,7 +41,7 @@ fn targets_know_who_points_at_them() {
 fn what_leads_nowhere_is_a_fault_until_it_leads_somewhere() {
     let mut tree = acme();
     name_bd(&mut tree, "late");
-    let fault = format!("{RSBD}/fault-F0951");
+    let fault = format!("{RSBD}/fault-F0955");
     assert_eq!(get(&tree, RSBD, "state"), "missing-target");
     assert_eq!(get(&tree, RSBD, "tDn"), "");
     assert_eq!(get(&tree, &fault, "cause"), "resolution-failed");
@@ -82,4 +82,79 @@ fn what_packets_do_not_obey_yet_says_so() {
     assert_eq!(get(&tree, &fault, "descr"), "Accepted but not enforced: prefGrMemb=include");
     post(&mut tree, at, include("exclude")).unwrap();
     assert!(tree.get(&fault).is_none());
+}
+
+#[test]
+fn a_relation_by_dn_keeps_its_dn_and_waits_for_its_target() {
+    let mut tree = acme();
+    let at = "uni/tn-acme/ap-shop/epg-web/rssecInherited-[uni/tn-acme/ap-shop/epg-master]";
+    let master = "uni/tn-acme/ap-shop/epg-master";
+    let heir = Post::new("fvRsSecInherited").with("tDn", master);
+    post(&mut tree, "uni/tn-acme/ap-shop/epg-web", heir).unwrap();
+    let fault = format!("{at}/fault-F2698");
+    assert_eq!(get(&tree, at, "state"), "missing-target");
+    assert_eq!(get(&tree, at, "tDn"), master);
+    assert_eq!(
+        get(&tree, &fault, "descr"),
+        "Failed to form relation to MO uni/tn-acme/ap-shop/epg-master of class fvEPg"
+    );
+    post(&mut tree, "uni/tn-acme/ap-shop", Post::new("fvAEPg").with("name", "master")).unwrap();
+    let inverse = format!("{master}/rtsecInherited-[uni/tn-acme/ap-shop/epg-web]");
+    assert_eq!(get(&tree, at, "state"), "formed");
+    assert_eq!(get(&tree, &inverse, "tCl"), "fvAEPg");
+    assert!(tree.get(&fault).is_none());
+    delete(&mut tree, Stamp::new("now", "1"), &dn(master)).unwrap();
+    assert!(tree.get(&fault).is_some());
+    delete(&mut tree, Stamp::new("now", "1"), &dn(at)).unwrap();
+    assert!(tree.get(at).is_none());
+}
+
+#[test]
+fn a_relation_by_dn_to_another_class_is_unresolved() {
+    let mut tree = acme();
+    let import = Post::new("vzCPIf")
+        .with("name", "i")
+        .child(Post::new("vzRsIf").with("tDn", "uni/tn-acme/BD-b"));
+    post(&mut tree, "uni/tn-acme", import).unwrap();
+    assert_eq!(get(&tree, "uni/tn-acme/cif-i/rsif", "state"), "missing-target");
+    assert!(tree.get("uni/tn-acme/cif-i/rsif/fault-F1123").is_some());
+    assert!(tree.of_class("vzRtIf").next().is_none());
+}
+
+#[test]
+fn what_exists_by_itself_asks_for_nothing() {
+    let mut tree = acme();
+    let any = "uni/tn-acme/ctx-v/any";
+    let faults = |tree: &selvage_model::Tree| {
+        tree.descendants(&dn(any)).filter(|mo| mo.class().name == "faultInst").count()
+    };
+    assert_eq!(get(&tree, any, "prefGrMemb"), "disabled");
+    assert_eq!(faults(&tree), 0);
+    assert_eq!(get(&tree, "uni/tn-acme/ap-shop/epg-web/rscustQosPol", "state"), "formed");
+    let qos = Post::new("fvRsCustQosPol").with("tnQosCustomPolName", "gold");
+    post(&mut tree, "uni/tn-acme/ap-shop/epg-web", qos).unwrap();
+    let fault = "uni/tn-acme/ap-shop/epg-web/rscustQosPol/fault-F900001";
+    assert_eq!(get(&tree, fault, "severity"), "warning");
+}
+
+#[test]
+fn a_value_that_would_make_the_name_of_something_else_is_refused() {
+    let mut tree = acme();
+    let before = tree.clone();
+    for (class, prop, value) in [
+        ("tagTag", "key", "a/b"),
+        ("fvEPSelector", "matchExpression", "a]b"),
+        ("fvRsSecInherited", "tDn", "uni/x-]"),
+    ] {
+        let parent = if class == "fvEPSelector" { "ap-shop/esg-e" } else { "ap-shop/epg-web" };
+        let body = match class {
+            "fvEPSelector" => {
+                Post::new("fvESg").with("name", "e").child(Post::new(class).with(prop, value))
+            }
+            _ => Post::new(class).with(prop, value),
+        };
+        let at = if class == "fvEPSelector" { "ap-shop" } else { parent };
+        assert!(post(&mut tree, &format!("uni/tn-acme/{at}"), body).is_err(), "{class} {value}");
+    }
+    assert_eq!(tree, before);
 }
