@@ -56,7 +56,8 @@ pub trait Datapath: Send {
     /// What was counted since the plane was first made.
     fn counters(&mut self) -> Result<Counters, PlaneError>;
 
-    /// The stream of drop events. There is one; asking a second time is an error.
+    /// The stream of drop events, and of what passes by rules that log. There is one; asking a second
+    /// time is an error.
     fn drops(&mut self) -> Result<Box<dyn DropSource>, PlaneError>;
 
     /// Forgets connections that ended or idled too long. Called every few seconds; `now` is
@@ -225,14 +226,15 @@ impl ExitLink {
     }
 }
 
-/// A packet that was dropped: what the plane knows of it, in numbers.
+/// A packet that was dropped, or that passed by a rule which logs ([`Reason::is_allow`] tells the
+/// two apart): what the plane knows of it, in numbers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Drop {
     /// When, on `CLOCK_MONOTONIC`, in nanoseconds.
     pub at_ns: u64,
     /// Why.
     pub reason: Reason,
-    /// The rule that denied it; `None` where none did (the implicit deny included).
+    /// The rule that decided; `None` where none did (the implicit deny included).
     pub rule: Option<RuleId>,
     /// Where.
     pub direction: Direction,

@@ -1,4 +1,5 @@
-//! A drop in words: who, to whom, for what, why, and which contract came nearest.
+//! A drop in words: who, to whom, for what, why, and which contract came nearest. What passes by a
+//! rule that logs is said in the same words.
 //!
 //! The data plane reports numbers. [`Names`] holds what they stand for on this host at the moment;
 //! it is made from the [`Desired`] in force.
@@ -85,8 +86,9 @@ impl Names {
         let origin = drop.rule.and_then(|rule| self.table.origins.get(&rule));
         let origin = origin.map(|origin| origin.dn.to_string());
         let why = why(drop, &src, &dst, &service, origin.as_deref());
-        let mut text =
-            format!("{} -> {} {service} dropped on {}: {why}", src.label(), dst.label(), self.host);
+        let (src_label, dst_label, host) = (src.label(), dst.label(), &self.host);
+        let fate = if drop.reason.is_allow() { "passed" } else { "dropped" };
+        let mut text = format!("{src_label} -> {dst_label} {service} {fate} on {host}: {why}");
         if let Some(near) = &nearest {
             text.push_str(&format!("; nearest: contract {} allows {}", near.contract, near.allows));
             if near.reverse {
@@ -238,6 +240,7 @@ fn why(drop: &Drop, src: &Named, dst: &Named, service: &str, origin: Option<&str
             src.group_label(),
             dst.group_label()
         ),
+        (Reason::Contract, Some(dn)) => format!("contract {} allows it", words::contract(dn)),
         (Reason::Denied, Some(dn)) => format!("contract {} denies it", words::contract(dn)),
         (Reason::Denied, None) => match drop.rule {
             Some(rule) => format!("rule {rule} denies it"),

@@ -19,17 +19,18 @@ pub fn frame(src: (Mac, IpAddr), dst: (Mac, IpAddr), packet: &Packet) -> Option<
     let payload = match (packet.ether, src.1, dst.1) {
         (EtherType::IPV4, IpAddr::V4(from), IpAddr::V4(to)) => {
             let offset = u16::from(packet.later_fragment);
-            ipv4(from, to, packet.proto, offset, &transport(src.1, dst.1, packet))
+            let payload = transport(src.1, dst.1, packet);
+            ipv4((from, to), packet.dscp, packet.proto, offset, &payload)
         }
         (EtherType::IPV6, IpAddr::V6(from), IpAddr::V6(to)) => {
             let payload = transport(src.1, dst.1, packet);
             if packet.later_fragment {
                 // RFC 8200, 4.5: 8 bytes from the start.
                 let header = [packet.proto, 0, 0, 8, 0, 0, 0, 1];
-                ipv6(from, to, 44, HOPS, &[&header[..], &payload].concat())
+                ipv6((from, to), packet.dscp, 44, HOPS, &[&header[..], &payload].concat())
             } else {
                 let hops = if is_neighbour_discovery(packet) { ALL_HOPS } else { HOPS };
-                ipv6(from, to, packet.proto, hops, &payload)
+                ipv6((from, to), packet.dscp, packet.proto, hops, &payload)
             }
         }
         (EtherType::ARP, IpAddr::V4(from), IpAddr::V4(to)) => arp(packet.arp_op, (src.0, from), to),
@@ -44,22 +45,35 @@ pub fn ethernet(dst: Mac, src: Mac, ether: EtherType, payload: &[u8]) -> Vec<u8>
     [&dst.0[..], &src.0, &ether.0.to_be_bytes(), payload].concat()
 }
 
-/// An IPv4 packet (RFC 791). `fragment` is the word of flags and offset.
-pub fn ipv4(src: Ipv4Addr, dst: Ipv4Addr, proto: u8, fragment: u16, payload: &[u8]) -> Vec<u8> {
+/// An IPv4 packet (RFC 791) between two addresses. `fragment` is the word of flags and offset.
+pub fn ipv4(
+    (src, dst): (Ipv4Addr, Ipv4Addr),
+    dscp: u8,
+    proto: u8,
+    fragment: u16,
+    payload: &[u8],
+) -> Vec<u8> {
     let length = length_of(20 + payload.len());
     let [a, b] = fragment.to_be_bytes();
     let head = |sum: [u8; 2]| {
-        let fixed = [0x45, 0, length[0], length[1], 0, 1, a, b, HOPS, proto, sum[0], sum[1]];
+        let [c, d] = length;
+        let fixed = [0x45, dscp << 2, c, d, 0, 1, a, b, HOPS, proto, sum[0], sum[1]];
         [&fixed[..], &src.octets(), &dst.octets()].concat()
     };
     let sum = checksum(&head([0, 0])).to_be_bytes();
     [&head(sum)[..], payload].concat()
 }
 
-/// An IPv6 packet (RFC 8200).
-pub fn ipv6(src: Ipv6Addr, dst: Ipv6Addr, next: u8, hops: u8, payload: &[u8]) -> Vec<u8> {
+/// An IPv6 packet (RFC 8200) between two addresses.
+pub fn ipv6(
+    (src, dst): (Ipv6Addr, Ipv6Addr),
+    dscp: u8,
+    next: u8,
+    hops: u8,
+    payload: &[u8],
+) -> Vec<u8> {
     let length = length_of(payload.len());
-    let fixed = [0x60, 0, 0, 0, length[0], length[1], next, hops];
+    let fixed = [0x60 | dscp >> 2, dscp << 6, 0, 0, length[0], length[1], next, hops];
     [&fixed[..], &src.octets(), &dst.octets(), payload].concat()
 }
 

@@ -186,6 +186,10 @@ pub fn as_a_plane_says(
     if packet.later_fragment && by_rules.reason == Reason::NoContract {
         return alone(Reason::Fragment);
     }
+    // No plane can do that so far.
+    if by_rules.reason == Reason::Service {
+        return Opinion { reason: Reason::RedirectUnsupported, ..by_rules };
+    }
     by_rules
 }
 

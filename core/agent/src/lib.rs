@@ -22,6 +22,7 @@ mod names;
 mod program;
 pub mod record;
 pub mod slice;
+pub mod untreated;
 mod view;
 pub mod words;
 

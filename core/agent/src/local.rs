@@ -377,14 +377,14 @@ pub struct RuleView {
     pub count: Count,
 }
 
-/// One dropped packet, in words.
+/// One packet that was dropped, or passed by a rule that logs, in words.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DropView {
     /// When, in milliseconds since 1970-01-01 UTC.
     pub time_ms: u64,
     /// All of it in one sentence.
     pub text: String,
-    /// The host that dropped it.
+    /// The host that decided.
     pub host: String,
     /// Why.
     pub reason: Reason,
@@ -402,7 +402,7 @@ pub struct DropView {
     /// The rule that denied it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rule: Option<RuleId>,
-    /// The contract that denied it: DN of the subject the rule was made from.
+    /// The contract that decided: DN of the subject the rule was made from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<String>,
     /// The contract that comes nearest to allowing it.

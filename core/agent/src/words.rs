@@ -80,6 +80,10 @@ pub fn matches(rule: &Match) -> String {
     if rule.later_fragments_only {
         text.push_str(" fragments");
     }
+    if let Some(dscp) = rule.dscp {
+        // Writing to a string cannot fail.
+        let _ = write!(text, " marked dscp {dscp}");
+    }
     text
 }
 

@@ -95,7 +95,8 @@ __noinline int raise_event(struct __sk_buff *skb, const struct packet *p, __u32 
 	event->later_fragment = !!(p->what & IS_LATER_FRAGMENT);
 	event->has_ports = !!(p->what & HAS_PORTS);
 	event->arp_operation = p->arp_operation;
-	event->zero = 0;
+	event->dscp = p->what >> WHAT_DSCP & 63;
+	__builtin_memset(event->zero, 0, sizeof(event->zero));
 	bpf_ringbuf_submit(event, 0);
 	return 0;
 }

@@ -83,6 +83,7 @@ static __always_inline int parse_ipv4(struct __sk_buff *skb, struct packet *p)
 	map_ipv4(&p->dst, ip.daddr);
 	p->proto = ip.protocol;
 	p->hops = ip.ttl;
+	p->what |= (__u64)(ip.tos >> 2) << WHAT_DSCP;
 	p->l4 = ETH_HLEN + header;
 	if (ip.frag_off & bpf_htons(0x1fff))
 		p->what |= IS_LATER_FRAGMENT;
@@ -104,6 +105,8 @@ static __always_inline int parse_ipv6(struct __sk_buff *skb, struct packet *p)
 	__builtin_memcpy(&p->src, &ip.saddr, sizeof(p->src));
 	__builtin_memcpy(&p->dst, &ip.daddr, sizeof(p->dst));
 	p->hops = ip.hop_limit;
+	/* The traffic class lies across the first two bytes; its upper six bits are the DSCP. */
+	p->what |= (__u64)(ip.priority << 2 | ip.flow_lbl[0] >> 6) << WHAT_DSCP;
 	next = ip.nexthdr;
 	for (i = 0; i <= MAX_EXTENSION_HEADERS; i++) {
 		bool options = next == IPPROTO_HOPOPTS || next == IPPROTO_ROUTING ||

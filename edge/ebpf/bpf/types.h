@@ -184,12 +184,13 @@ struct pair {
  * A rule matches when (packet.what & mask) == value and both ports are within range. `what` packs
  * every header field that a rule may name:
  *
- *   63    48 47   40 39       32 31           16 15   0
- *   ether    proto   tcp flags   icmp type, code  is_*
+ *   63    48 47   40 39       32 31           16 13   8 7   0
+ *   ether    proto   tcp flags   icmp type, code  dscp   is_*
  *
  * For ARP the icmp bits hold the operation; is_icmp tells the two apart.
  */
 enum what_shift {
+	WHAT_DSCP = 8, /* RFC 2474: 6 bits */
 	WHAT_ICMP_CODE = 16,
 	WHAT_ICMP_TYPE = 24,
 	WHAT_TCP_FLAGS = 32,
@@ -211,7 +212,7 @@ enum rule_flag {
 	RULE_STATEFUL = 2,
 	RULE_LOG = 4,
 	/* Set on all rules of a run of which one looks at what differs between packets of a
-	 * connection (TCP flags, ICMP code): its verdict must not be cached. */
+	 * connection (TCP flags, ICMP code, DSCP): its verdict must not be cached. */
 	RULE_VOLATILE = 8,
 };
 
@@ -337,7 +338,8 @@ struct event {
 	__u8 later_fragment;
 	__u8 has_ports;
 	__u16 arp_operation;
-	__u32 zero;
+	__u8 dscp;
+	__u8 zero[3];
 };
 
 /* What the sweep program is run with: entries that are silent for too long at `now` are removed,

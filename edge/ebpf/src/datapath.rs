@@ -11,6 +11,8 @@ use selvage_agent::datapath::{
     Swept, Usage,
 };
 use selvage_agent::judge::{Case, Opinions};
+use selvage_agent::untreated::untreated;
+
 use selvage_rules::{Desired, Encapsulation, Reason, Revision, ScopeId};
 
 use crate::config::Config;
@@ -259,7 +261,9 @@ impl Datapath for Ebpf {
         let changed = self.write(&swap, &places, &outside)?;
         self.uncertain = false;
         self.state.set_revision(desired.revision.0);
-        let unsupported = [places.unsupported.clone(), outside.unsupported.clone()].concat();
+        let untreated = untreated(&desired.table, self.name());
+        let unsupported =
+            [places.unsupported.clone(), outside.unsupported.clone(), untreated].concat();
         (self.places, self.outside) = (places, outside);
         Ok(Applied { revision: desired.revision, changed, unsupported })
     }

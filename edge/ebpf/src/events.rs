@@ -111,9 +111,9 @@ unsafe extern "C" fn take(context: *mut c_void, data: *mut c_void, size: u64) ->
     0
 }
 
-/// What an event says; `None` if it is none of a drop.
+/// What an event says; `None` if it gives no reason that we know.
 fn dropped(event: &types::event) -> Option<Dropped> {
-    let reason = Reason::from_code(event.reason).filter(|reason| !reason.is_allow())?;
+    let reason = Reason::from_code(event.reason)?;
     let class = |class: u16| Some(ClassId(class)).filter(|class| *class != ClassId::ANY);
     let ports = |port: u16| if event.has_ports != 0 { port } else { 0 };
     Some(Dropped {
@@ -138,7 +138,7 @@ fn dropped(event: &types::event) -> Option<Dropped> {
         packet: Packet {
             ether: EtherType(event.ether),
             proto: event.proto,
-            dscp: 0,
+            dscp: event.dscp,
             sport: ports(event.sport),
             dport: ports(event.dport),
             tcp_flags: TcpFlags(event.tcp_flags),

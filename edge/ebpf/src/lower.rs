@@ -24,6 +24,7 @@ mod what {
     pub const TCP_FLAGS: u32 = what_shift::WHAT_TCP_FLAGS.0;
     pub const ICMP_TYPE: u32 = what_shift::WHAT_ICMP_TYPE.0;
     pub const ICMP_CODE: u32 = what_shift::WHAT_ICMP_CODE.0;
+    pub const DSCP: u32 = what_shift::WHAT_DSCP.0;
     pub const IS_IP: u64 = what_bit::IS_IP.0 as u64;
     pub const HAS_PORTS: u64 = what_bit::HAS_PORTS.0 as u64;
     pub const IS_TCP: u64 = what_bit::IS_TCP.0 as u64;
@@ -265,10 +266,10 @@ pub fn pair_check(key: PairKey) -> u32 {
 /// Lowers a set, in its order. Counter slots are 0: they are given when it is installed.
 pub fn rules(set: &RuleSet) -> Vec<Bytes<types::rule>> {
     // Later fragments belong to no connection, so asking for them alone does not count.
-    let is_volatile = set
-        .rules
-        .iter()
-        .any(|rule| rule.matches.tcp != TcpMatch::Any || rule.matches.icmp.code.is_some());
+    let differs = |matches: &Match| {
+        matches.tcp != TcpMatch::Any || matches.icmp.code.is_some() || matches.dscp.is_some()
+    };
+    let is_volatile = set.rules.iter().any(|rule| differs(&rule.matches));
     let shared = if is_volatile { flag::VOLATILE } else { 0 };
     set.rules.iter().map(|r| Bytes(types::rule { flags: flags(r) | shared, ..rule(r) })).collect()
 }
@@ -290,7 +291,11 @@ fn flags(rule: &Rule) -> u8 {
 
 fn rule(rule: &Rule) -> types::rule {
     let (value, mask) = value_and_mask(&rule.matches);
-    let reason = if rule.action == Action::Permit { rule.reason } else { Reason::Denied };
+    let reason = match rule.action {
+        Action::Permit => rule.reason,
+        Action::Deny => Reason::Denied,
+        Action::Redirect => Reason::RedirectUnsupported,
+    };
     types::rule {
         value,
         mask,
@@ -334,6 +339,10 @@ fn value_and_mask(matches: &Match) -> (u64, u64) {
         ask(0, what::IS_IP, what::IS_IP);
         ask(what::PROTO, 0xff, proto.into());
     }
+    if let Some(dscp) = matches.dscp {
+        ask(0, what::IS_IP, what::IS_IP);
+        ask(what::DSCP, 0x3f, dscp.into());
+    }
     if matches.later_fragments_only {
         ask(0, what::IS_LATER_FRAGMENT, what::IS_LATER_FRAGMENT);
     }
@@ -372,6 +381,7 @@ pub fn what_of(packet: &Packet) -> u64 {
         return what;
     }
     what |= what::IS_IP | u64::from(packet.proto) << what::PROTO;
+    what |= u64::from(packet.dscp & 0x3f) << what::DSCP;
     if packet.later_fragment {
         return what;
     }

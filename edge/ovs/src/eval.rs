@@ -40,6 +40,8 @@ pub struct Tracked {
     pub from: u16,
     /// Its destination port, or its ICMP code.
     pub to: u16,
+    /// Its code point.
+    pub dscp: u8,
 }
 
 /// What became of a packet.
@@ -172,6 +174,7 @@ impl Carried {
             return carried;
         }
         carried.set(Field::IpProto, packet.proto.into());
+        carried.set(Field::IpDscp, packet.dscp.into());
         if packet.later_fragment {
             carried.set(Field::IpFrag, u128::from(frag::ANY | frag::LATER));
             return carried;
@@ -239,6 +242,7 @@ impl Carried {
         self.set(Field::CtNwProto, tracked.proto.into());
         self.set(Field::CtTpSrc, tracked.from.into());
         self.set(Field::CtTpDst, tracked.to.into());
+        self.set(Field::CtMark, tracked.dscp.into());
     }
 
     fn is_matched_by(&self, flow: &Flow) -> bool {

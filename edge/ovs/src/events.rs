@@ -28,7 +28,8 @@ const FRESH: Duration = Duration::from_secs(1);
 /// How long the switch may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Tells us of a packet that is dropped for `reason`, or passes for it where a rule wants that told. Needs the meters, see [`set_meters`].
+/// Tells us of a packet that is dropped for `reason`, or passes for it where a rule wants that told.
+/// Needs the meters, see [`set_meters`].
 pub fn tell(reason: Reason) -> Action {
     Action::Controller(Controller {
         max_len: 256,
@@ -130,7 +131,7 @@ impl Live {
     }
 }
 
-/// What a packet says that was sent to us; `None` if it is none of a drop. Pure.
+/// What a packet says that was sent to us; `None` if it was sent for something else. Pure.
 pub fn dropped(packet: &PacketIn, at_ns: u64, link: &dyn Fn(u32) -> u32) -> Option<Dropped> {
     if packet.reason != PacketReason::Action || packet.userdata.first() != Some(&told::DROP) {
         return None;
@@ -139,9 +140,6 @@ pub fn dropped(packet: &PacketIn, at_ns: u64, link: &dyn Fn(u32) -> u32) -> Opti
     let number = |field| u32::try_from(value(field)).ok();
     let class = |field| u16::try_from(value(field)).ok().filter(|class| *class != 0).map(ClassId);
     let reason = u8::try_from(value(reg::REASON)).ok().and_then(Reason::from_code)?;
-    if reason.is_allow() {
-        return None;
-    }
     let headers = Headers::of(&packet.packet)?;
     let is = |bit: u32| value(reg::FLAGS) & u128::from(bit) != 0;
     let direction = match (is(flag::FROM_TUNNEL), is(flag::FROM_OUTSIDE)) {

@@ -58,6 +58,7 @@ impl Headers {
     fn ipv4(&mut self, body: &[u8]) -> Option<()> {
         let header = body.first_chunk::<20>()?;
         self.packet.proto = header[9];
+        self.packet.dscp = header[1] >> 2;
         self.src = Some(Ipv4Addr::from(*header[12..].first_chunk::<4>()?).into());
         self.dst = Some(Ipv4Addr::from(*header[16..].first_chunk::<4>()?).into());
         self.packet.later_fragment = u16::from_be_bytes([header[6], header[7]]) & 0x1fff != 0;
@@ -67,6 +68,7 @@ impl Headers {
     fn ipv6(&mut self, body: &[u8]) -> Option<()> {
         let header = body.first_chunk::<40>()?;
         let mut next = header[6];
+        self.packet.dscp = header[0] << 4 >> 2 | header[1] >> 6;
         self.src = Some(Ipv6Addr::from(*header[8..].first_chunk::<16>()?).into());
         self.dst = Some(Ipv6Addr::from(*header[24..].first_chunk::<16>()?).into());
         let mut rest = body.get(40..)?;

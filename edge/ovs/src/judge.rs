@@ -95,7 +95,7 @@ impl Rehearsal<'_> {
         if state & ct_state::RPL != 0 {
             // The trace takes what the tracker knows from here, and its state from `connection`. It
             // wants all that is known, or forgets the whole.
-            let Tracked { proto, from, to, .. } = tracked(case, state);
+            let Tracked { proto, from, to, dscp, .. } = tracked(case, state);
             let opener = case.addresses().unzip();
             for (v4, v6, address) in [
                 (Field::CtNwSrc, Field::CtIpv6Src, opener.1),
@@ -110,7 +110,8 @@ impl Rehearsal<'_> {
                 .with(Field::CtState, state)
                 .with(Field::CtNwProto, proto)
                 .with(Field::CtTpSrc, from)
-                .with(Field::CtTpDst, to);
+                .with(Field::CtTpDst, to)
+                .with(Field::CtMark, dscp);
         }
         let probe = Probe { flow, frame: Some(frame), connection: vec![state] };
         trace(self.control, self.name, &probe)
@@ -131,7 +132,7 @@ fn tracked(case: &Case, state: u32) -> Tracked {
         proto::ICMP | proto::ICMPV6 => (opened.icmp_type.into(), opened.icmp_code.into()),
         _ => (opened.sport, opened.dport),
     };
-    Tracked { state, proto: opened.proto, from, to }
+    Tracked { state, proto: opened.proto, from, to, dscp: opened.dscp }
 }
 
 /// A packet as it comes into the bridge.

@@ -15,6 +15,7 @@ use crate::exit::{Failure, Kind};
 Examples:
   selvage drops                  the drops that the agents of this machine remember
   selvage drops -f               and go on, as they happen
+  selvage drops --logged         and what passed by rules that log
   selvage drops -f -o json | jq 'select(.reason == \"spoofed-ip\")'")]
 pub struct Args {
     #[command(flatten)]
@@ -22,6 +23,9 @@ pub struct Args {
     /// Go on with further drops as they happen
     #[arg(short, long)]
     follow: bool,
+    /// Also packets that passed, where a rule wants that logged
+    #[arg(short, long)]
+    logged: bool,
     /// What standard output carries
     #[arg(short, long, value_enum, default_value_t)]
     output: Format,
@@ -45,10 +49,15 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         });
     }
     drop(sender);
+    let wanted = |answer: &Result<Response, Failure>| match answer {
+        Ok(Response::Drop(drop)) => args.logged || !drop.reason.is_allow(),
+        _ => true,
+    };
+    let mut answers = receiver.iter().filter(wanted);
     if args.follow {
-        return receiver.iter().try_for_each(|answer| show(answer?, args.output));
+        return answers.try_for_each(|answer| show(answer?, args.output));
     }
-    let mut drops = receiver.iter().collect::<Result<Vec<_>, _>>()?;
+    let mut drops = answers.collect::<Result<Vec<_>, _>>()?;
     drops.sort_by_key(|answer| match answer {
         Response::Drop(drop) => drop.time_ms,
         _ => u64::MAX,

@@ -105,7 +105,7 @@ fn belongs_to(opening: &Packet) -> Tracked {
         (opening.sport, opening.dport)
     };
     let state = ct_state::TRK | ct_state::EST | ct_state::RPL;
-    Tracked { state, proto: opening.proto, from, to }
+    Tracked { state, proto: opening.proto, from, to, dscp: opening.dscp }
 }
 
 /// The packet as it comes in.

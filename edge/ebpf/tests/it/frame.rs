@@ -107,7 +107,7 @@ pub fn transport(packet: &Packet) -> Vec<u8> {
 /// An IP packet with these headers.
 pub fn ip(src: IpAddr, dst: IpAddr, packet: &Packet) -> Vec<u8> {
     let l4 = transport(packet);
-    match (src, dst) {
+    let mut bytes = match (src, dst) {
         (IpAddr::V4(src), IpAddr::V4(dst)) => {
             // Offset 8 bytes, in units of 8.
             ipv4(src, dst, packet.proto, packet.later_fragment.into(), &l4)
@@ -119,7 +119,22 @@ pub fn ip(src: IpAddr, dst: IpAddr, packet: &Packet) -> Vec<u8> {
         }
         (IpAddr::V6(src), IpAddr::V6(dst)) => ipv6(src, dst, packet.proto, 64, &l4),
         _ => panic!("two families"),
+    };
+    mark(&mut bytes, packet.dscp);
+    bytes
+}
+
+/// Writes a code point into a packet that has none.
+fn mark(packet: &mut [u8], dscp: u8) {
+    if packet[0] >> 4 == 6 {
+        packet[0] |= dscp >> 2;
+        packet[1] |= dscp << 6;
+        return;
     }
+    packet[1] = dscp << 2;
+    packet[10..12].fill(0);
+    let sum = checksum(&packet[..V4]);
+    packet[10..12].copy_from_slice(&sum.to_be_bytes());
 }
 
 /// The frame of such a packet.

@@ -6,12 +6,16 @@ use std::sync::Arc;
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
+use selvage_agent::untreated::without_services;
 use selvage_ebpf::eval::Tables;
 use selvage_ebpf::swap::{Limits, Policy, Swap};
 use selvage_rules::{
     Action, ClassId, EtherMatch, EtherType, IcmpMatch, Match, Packet, PairKey, PortRange, Reason,
     Rule, RuleId, RuleSet, RuleSetId, ScopeId, Table, TcpFlags, TcpMatch, Treatment,
 };
+
+/// Code points that rules and packets have.
+const DSCP: std::ops::Range<u8> = 45..48;
 
 const LIMITS: Limits = Limits { pairs: 64, rules: 256, counters: 64 };
 pub const SCOPES: [ScopeId; 2] = [ScopeId(7), ScopeId(8)];
@@ -64,9 +68,9 @@ fn matches() -> impl Strategy<Value = Match> {
     let byte = || option::weighted(0.2, prop::sample::select(vec![0_u8, 3, 8, 128]));
     let icmp = (byte(), byte()).prop_map(|(kind, code)| IcmpMatch { kind, code });
     let arp_op = option::weighted(0.1, 0_u16..4);
-    let later = prop::bool::weighted(0.1);
-    (ether, option::of(proto()), ports(), ports(), tcp, icmp, arp_op, later).prop_map(
-        |(ether, proto, sport, dport, tcp, icmp, arp_op, later_fragments_only)| Match {
+    let rest = (prop::bool::weighted(0.1), option::weighted(0.2, DSCP));
+    (ether, option::of(proto()), ports(), ports(), tcp, icmp, arp_op, rest).prop_map(
+        |(ether, proto, sport, dport, tcp, icmp, arp_op, (later_fragments_only, dscp))| Match {
             ether,
             proto,
             sport,
@@ -75,19 +79,20 @@ fn matches() -> impl Strategy<Value = Match> {
             icmp,
             arp_op,
             later_fragments_only,
-            dscp: None,
+            dscp,
         },
     )
 }
 
 fn rule() -> impl Strategy<Value = Rule> {
-    (1_u32..40, 1_u16..5, matches(), any::<[bool; 3]>()).prop_map(
-        |(id, priority, matches, [permit, stateful, log])| Rule {
+    let action = prop::sample::select(vec![Action::Permit, Action::Deny, Action::Redirect]);
+    (1_u32..40, 1_u16..5, matches(), action, any::<[bool; 2]>()).prop_map(
+        |(id, priority, matches, action, [stateful, log])| Rule {
             id: RuleId(id),
             priority,
             matches,
-            action: if permit { Action::Permit } else { Action::Deny },
-            reason: Reason::Contract,
+            action,
+            reason: if action == Action::Redirect { Reason::Service } else { Reason::Contract },
             stateful,
             log,
             treatment: Treatment::default(),
@@ -119,18 +124,23 @@ pub fn table() -> impl Strategy<Value = Table> {
 pub fn packet() -> impl Strategy<Value = Packet> {
     let l4 = (proto(), port(), port(), flags());
     let icmp = prop::sample::select(vec![0_u8, 3, 8, 128]);
-    (ether(), l4, icmp.clone(), icmp, 0_u16..4, prop::bool::weighted(0.2)).prop_map(
-        |(ether, (proto, sport, dport, tcp_flags), icmp_type, icmp_code, arp_op, later)| Packet {
-            ether,
-            proto,
-            dscp: 0,
-            sport,
-            dport,
-            tcp_flags,
-            icmp_type,
-            icmp_code,
-            arp_op,
-            later_fragment: later,
+    let dscp = prop_oneof![2 => Just(0_u8), 1 => DSCP];
+    let rest = (0_u16..4, prop::bool::weighted(0.2), dscp);
+    (ether(), l4, icmp.clone(), icmp, rest).prop_map(
+        |(ether, (proto, sport, dport, tcp_flags), icmp_type, icmp_code, rest)| {
+            let (arp_op, later, dscp) = rest;
+            Packet {
+                ether,
+                proto,
+                dscp: if ether.is_ip() { dscp } else { 0 },
+                sport,
+                dport,
+                tcp_flags,
+                icmp_type,
+                icmp_code,
+                arp_op,
+                later_fragment: later,
+            }
         },
     )
 }
@@ -141,8 +151,8 @@ fn question() -> impl Strategy<Value = (ScopeId, ClassId, ClassId, Packet)> {
 
 fn agree(tables: &Tables, table: &Table, asked: &[(ScopeId, ClassId, ClassId, Packet)]) {
     for (scope, src, dst, packet) in asked {
-        let (got, want) =
-            (tables.judge(*scope, *src, *dst, packet), table.judge(*scope, *src, *dst, packet));
+        let got = tables.judge(*scope, *src, *dst, packet);
+        let want = without_services(table.judge(*scope, *src, *dst, packet));
         assert_eq!(got, want, "{scope} {src} -> {dst}: {packet:?}");
     }
 }

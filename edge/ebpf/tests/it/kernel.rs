@@ -11,6 +11,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config as Runs, TestRunner};
 use selvage_agent::datapath::Datapath;
+use selvage_agent::untreated::without_services;
 use selvage_ebpf::Ebpf;
 use selvage_rules::{Action, BdId, ClassId, EtherType, Match, Packet, Reason, ScopeId, Table, Vrf};
 
@@ -76,7 +77,7 @@ fn agree(rig: &mut Rig, from: usize, to: usize, packet: &Packet) {
     let mut after = reasons(&mut host.plane);
     after.retain(|reason, count| before.get(reason) != Some(count));
 
-    let verdict = rig.table.judge(SCOPE, src.class, dst.class, packet);
+    let verdict = without_services(rig.table.judge(SCOPE, src.class, dst.class, packet));
     let mut expected = verdict.reason;
     if packet.later_fragment && expected == Reason::NoContract {
         expected = Reason::Fragment;

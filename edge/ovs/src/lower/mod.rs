@@ -15,6 +15,7 @@ mod sender;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use selvage_agent::untreated::untreated;
 use selvage_rules::{Desired, Mac, Reason, Revision, ScopeId};
 
 use crate::events::tell;
@@ -85,6 +86,7 @@ pub fn lower(desired: &Desired, bridge: &Bridge) -> Result<Lowered, TooManyRules
     outside::fill(desired, bridge, &places, &mut lowered);
     policy::fill(desired, &zones, &mut lowered);
     rules::fill(desired, &mut lowered)?;
+    lowered.unsupported.extend(untreated(&desired.table, "ovs"));
     lowered.drops();
     lowered.mark(desired.revision);
     Ok(lowered)

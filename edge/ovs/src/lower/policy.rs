@@ -14,7 +14,7 @@ use selvage_rules::{ClassId, Desired, Reason, ScopeId};
 
 use super::{Lowered, ipv4, ipv6};
 use crate::events::tell;
-use crate::openflow::{Action, Ct, Field, Match, Zone, ct_state};
+use crate::openflow::{Action, Bits, Ct, Field, Match, Zone, ct_state};
 use crate::tables::{Stage, cookie, flag, reg, turn_classes};
 
 const SYN: u16 = 0x02;
@@ -171,7 +171,7 @@ impl Slot {
     }
 }
 
-/// Keeps what begins; what is the other way round from a connection that is kept begins it anew. An
+/// Keeps what begins, with its code point, which rules may ask for again; what is the other way round from a connection that is kept begins it anew. An
 /// answer to an echo opens nothing, and an ICMP error belongs to somebody else's connection.
 fn commit(zones: &[(ScopeId, u16)], lowered: &mut Lowered) {
     use ct_state::{EST, INV, NEW, RPL, TRK};
@@ -181,7 +181,11 @@ fn commit(zones: &[(ScopeId, u16)], lowered: &mut Lowered) {
             matches.with(reg::SCOPE, scope.0).masked(Field::CtState, state, mask)
         };
         let keep = |force: bool| {
-            let ct = Ct { commit: true, force, zone: Zone::Number(*zone), ..Ct::default() };
+            let exec = vec![Action::Move {
+                from: Bits::all(Field::IpDscp),
+                to: Bits::of(Field::CtMark, 0, 6),
+            }];
+            let ct = Ct { commit: true, force, zone: Zone::Number(*zone), exec, ..Ct::default() };
             vec![Action::Ct(ct), Stage::Permit.goto()]
         };
         for request in echo_requests() {

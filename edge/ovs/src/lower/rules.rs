@@ -156,8 +156,12 @@ fn decide(rule: &Rule) -> Vec<Action> {
     if flags != 0 {
         actions.push(set_flags(flags));
     }
+    match rule.action {
+        Verdict::Permit => {}
+        Verdict::Deny => actions.extend(drop_for(Reason::Denied)),
+        Verdict::Redirect => actions.extend(drop_for(Reason::RedirectUnsupported)),
+    }
     if !permits {
-        actions.extend(drop_for(Reason::Denied));
         return actions;
     }
     actions.push(Action::set(reg::REASON, rule.reason as u32));
@@ -169,7 +173,7 @@ fn decide(rule: &Rule) -> Vec<Action> {
 /// are the other way round here.
 fn answer(rule: &Rule) -> (u64, Vec<Action>) {
     let mut actions = turn_classes();
-    if rule.action == Verdict::Deny || !rule.stateful {
+    if rule.action != Verdict::Permit || !rule.stateful {
         actions.push(Stage::Forward.goto());
         return (cookie::PLAIN, actions);
     }
@@ -199,6 +203,7 @@ fn packets(wanted: &Wanted, side: Side) -> Vec<Match> {
     }
     families(wanted, side)
         .into_iter()
+        .map(|(family, ether)| (with_dscp(family, wanted.dscp, side), ether))
         .flat_map(|(family, ether)| protocols(wanted, side, family, ether))
         .map(|matches| match wanted.later_fragments_only {
             true => matches.masked(Field::IpFrag, frag::LATER, frag::LATER),
@@ -211,6 +216,10 @@ fn packets(wanted: &Wanted, side: Side) -> Vec<Match> {
 fn families(wanted: &Wanted, side: Side) -> Vec<(Match, Option<EtherType>)> {
     let of = |number: EtherType| (ether(number.0), Some(number));
     let both = || vec![of(EtherType::IPV4), of(EtherType::IPV6)];
+    let needs_ip = wanted.proto.is_some()
+        || wanted.dscp.is_some()
+        || wanted.needs_l4()
+        || wanted.later_fragments_only;
     let named = match wanted.ether {
         EtherMatch::Any => None,
         EtherMatch::Ip => Some(both()),
@@ -224,14 +233,10 @@ fn families(wanted: &Wanted, side: Side) -> Vec<(Match, Option<EtherType>)> {
         }
         (None, Some(list)) => list,
         (None, None) => {
-            let is_ip = wanted.proto.is_some()
-                || wanted.needs_l4()
-                || wanted.later_fragments_only
-                || side == Side::Opener;
+            let is_ip = needs_ip || side == Side::Opener;
             if is_ip { both() } else { vec![(Match::any(), None)] }
         }
     };
-    let needs_ip = wanted.proto.is_some() || wanted.needs_l4() || wanted.later_fragments_only;
     let is_ip = |ether: &Option<EtherType>| ether.is_none_or(EtherType::is_ip);
     list.into_iter()
         .filter(|(_, ether)| is_ip(ether) || (!needs_ip && side == Side::Packet))
@@ -273,6 +278,16 @@ fn protocols(wanted: &Wanted, side: Side, family: Match, ether: Option<EtherType
             transport(wanted, side, number, matches)
         })
         .collect()
+}
+
+/// The tracker does not know the opening packet's code point, so it was written down with the
+/// connection.
+fn with_dscp(matches: Match, dscp: Option<u8>, side: Side) -> Match {
+    let field = if side == Side::Packet { Field::IpDscp } else { Field::CtMark };
+    match dscp {
+        Some(dscp) => matches.with(field, dscp),
+        None => matches,
+    }
 }
 
 fn with_protocol(matches: Match, number: Option<u8>, side: Side) -> Match {

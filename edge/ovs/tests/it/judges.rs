@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use proptest::prelude::*;
+use selvage_agent::untreated::without_services;
 use selvage_ovs::eval::Tables;
 use selvage_ovs::lower::{Bridge, lower};
 use selvage_rules::{
@@ -14,6 +15,9 @@ use selvage_rules::{
 };
 
 const SCOPE: ScopeId = ScopeId(7);
+
+/// Code points that rules and packets have.
+const DSCP: std::ops::Range<u8> = 45..48;
 
 fn bridge() -> Bridge {
     Bridge {
@@ -58,9 +62,9 @@ prop_compose! {
         code in prop::option::weighted(0.1, 0_u8..2),
         arp_op in prop::option::weighted(0.1, 1_u16..3),
         later_fragments_only in prop::bool::weighted(0.1),
+        dscp in prop::option::weighted(0.2, DSCP),
     ) -> Match {
         let icmp = IcmpMatch { kind, code };
-        let dscp = None;
         Match { ether, proto, sport, dport, tcp, icmp, arp_op, later_fragments_only, dscp }
     }
 }
@@ -69,12 +73,13 @@ prop_compose! {
     fn rule()(
         matches in matches(),
         priority in prop::sample::select(&[3_u16, 7, 9, 13, 17][..]),
-        permit in any::<bool>(),
+        action in prop::sample::select(&[Action::Permit, Action::Deny, Action::Redirect][..]),
         stateful in any::<bool>(),
         log in prop::bool::weighted(0.2),
     ) -> Rule {
-        let action = if permit { Action::Permit } else { Action::Deny };
-        let (reason, treatment) = (Reason::Contract, Treatment::default());
+        let reason =
+            if action == Action::Redirect { Reason::Service } else { Reason::Contract };
+        let treatment = Treatment::default();
         Rule { id: RuleId(0), priority, matches, action, reason, stateful, log, treatment }
     }
 }
@@ -119,12 +124,14 @@ prop_compose! {
         code in 0_u8..2,
         arp_op in 1_u16..3,
         fragment in prop::bool::weighted(0.2),
+        dscp in prop_oneof![2 => Just(0_u8), 1 => DSCP],
     ) -> Packet {
         let mut packet = Packet::ip(ether, proto);
         if ether == EtherType::ARP {
             packet.arp_op = arp_op;
             return packet;
         }
+        packet.dscp = dscp;
         packet.later_fragment = fragment;
         if fragment {
             return packet;
@@ -161,7 +168,7 @@ proptest! {
         for packet in &packets {
             for (src, dst) in [(20, 21), (21, 20), (20, 20), (22, 21), (20, 22), (22, 22)] {
                 let (src, dst) = (ClassId(src), ClassId(dst));
-                let expected = desired.table.judge(SCOPE, src, dst, packet);
+                let expected = without_services(desired.table.judge(SCOPE, src, dst, packet));
                 let got: Verdict = tables.judge(SCOPE, src, dst, packet);
                 prop_assert_eq!(got, expected, "{:?} to {:?}: {:?}", src, dst, packet);
             }

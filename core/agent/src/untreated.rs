@@ -1,0 +1,94 @@
+//! What a data plane says of rules that want more than a verdict, where it cannot give it.
+
+use std::collections::BTreeSet;
+
+use selvage_rules::{Action, Reason, Rule, Table, Verdict};
+
+/// In words, what the data plane `plane` does with packets that rules of `table` send through a
+/// service, copy, queue by class or mark, if it can do none of these. What should be redirected is
+/// dropped, since it must not pass the service by; the rest passes as it is.
+pub fn untreated(table: &Table, plane: &str) -> Vec<String> {
+    let used: BTreeSet<_> = table.pairs.values().collect();
+    let sets = table.rule_sets.iter().filter(|(id, _)| used.contains(id));
+    let rules = sets.flat_map(|(_, set)| set.rules.iter());
+    let said: BTreeSet<String> = rules.flat_map(|rule| of_rule(table, plane, rule)).collect();
+    said.into_iter().collect()
+}
+
+/// The verdict of a data plane that cannot send packets through services.
+pub fn without_services(verdict: Verdict) -> Verdict {
+    if verdict.action != Action::Redirect {
+        return verdict;
+    }
+    let reason = Reason::RedirectUnsupported;
+    Verdict { action: Action::Deny, reason, stateful: false, ..verdict }
+}
+
+fn of_rule(table: &Table, plane: &str, rule: &Rule) -> Vec<String> {
+    let service = || {
+        let service = rule.treatment.service.and_then(|id| table.services.get(&id));
+        service.map_or("", |service| &*service.name)
+    };
+    let cannot = |what: &str| format!("{what}: the data plane `{plane}` cannot do that");
+    if rule.action == Action::Redirect {
+        return vec![cannot(&format!("what is to go through `{}` is dropped", service()))];
+    }
+    if rule.action != Action::Permit {
+        return Vec::new();
+    }
+    let copies = rule
+        .treatment
+        .service
+        .map(|_| cannot(&format!("what is to be copied to `{}` passes without a copy", service())));
+    let queues = rule.treatment.class.map(|class| {
+        cannot(&format!("what is of class `level{class}` passes like everything else"))
+    });
+    let marks = rule
+        .treatment
+        .dscp
+        .map(|dscp| cannot(&format!("what is to be marked with dscp {dscp} passes as it is")));
+    [copies, queues, marks].into_iter().flatten().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use selvage_rules::{
+        ClassId, Match, PairKey, RuleId, RuleSet, RuleSetId, ScopeId, Service, ServiceId, Treatment,
+    };
+
+    use super::*;
+
+    fn rule(id: u32, action: Action, treatment: Treatment) -> Rule {
+        let (matches, reason) = (Match::EVERYTHING, Reason::Contract);
+        let (stateful, log) = (false, false);
+        Rule { id: RuleId(id), priority: 1, matches, action, reason, stateful, log, treatment }
+    }
+
+    #[test]
+    fn what_is_not_done_is_said_once() {
+        let mut table = Table::default();
+        let service = Some(ServiceId(1));
+        let named = Service { name: "firewall".into(), hops: Vec::new() };
+        table.services.insert(ServiceId(1), named);
+        let through = Treatment { service, ..Treatment::default() };
+        let all = Treatment { service, class: Some(3), dscp: Some(46) };
+        let rules = vec![
+            rule(1, Action::Redirect, through),
+            rule(2, Action::Redirect, through),
+            rule(3, Action::Permit, all),
+            rule(4, Action::Deny, Treatment::default()),
+        ];
+        let id = RuleSetId(1);
+        table.rule_sets.insert(id, Arc::new(RuleSet::new(id, rules)));
+        assert!(untreated(&table, "ebpf").is_empty(), "nobody is under those rules");
+        let key = PairKey { scope: ScopeId(1), src: ClassId(16), dst: ClassId(17) };
+        table.pairs.insert(key, id);
+        let said = untreated(&table, "ebpf");
+        assert_eq!(said.len(), 4, "{said:?}");
+        for part in ["through `firewall` is dropped", "copied to `firewall`", "level3", "dscp 46"] {
+            assert!(said.iter().any(|text| text.contains(part)), "{part}: {said:?}");
+        }
+    }
+}
