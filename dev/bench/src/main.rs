@@ -59,6 +59,8 @@ enum Part {
     Host,
     /// Two workloads of two hosts
     Across,
+    /// Two workloads of one host with Open vSwitch
+    Switch,
     /// From apply to enforcement
     Change,
 }
@@ -78,7 +80,7 @@ fn run(args: &Args) -> Result<()> {
     selvage_host::probe::require(selvage_host::probe::Feature::AGENT)?;
     let progress = Progress::start()?;
     let mut report = Report { machine: Machine::this(), sections: Vec::new() };
-    let all = [Part::Program, Part::Host, Part::Across, Part::Change];
+    let all = [Part::Program, Part::Host, Part::Across, Part::Switch, Part::Change];
     for part in all.into_iter().filter(|part| args.parts.is_empty() || args.parts.contains(part)) {
         report.sections.extend(measure(part, args, &progress)?);
     }
@@ -99,6 +101,7 @@ fn measure(part: Part, args: &Args, progress: &Progress) -> Result<Vec<Section>>
         Part::Program => Ok(vec![program::measure(rounds, progress)?]),
         Part::Host => one_host()?.measure(rounds, time, progress),
         Part::Across => two_hosts()?.measure(rounds, time, progress),
+        Part::Switch => one_switch()?.measure(rounds, time, progress),
         Part::Change => {
             let selvage = match &args.selvage {
                 Some(path) => path.clone(),
@@ -123,25 +126,43 @@ fn one_host() -> Result<Comparison> {
             path::empty()?,
             path::policy(POLICY, policy::table(1_000))?,
             path::bridge()?,
+            path::docker_bridge()?,
         ],
         ratios: vec![
             Against { path: POLICY, other: "empty program", loads: promised },
             Against { path: POLICY, other: "bare veth pair", loads: unpromised() },
             Against { path: POLICY, other: "Linux bridge", loads: unpromised() },
+            Against { path: POLICY, other: "Docker bridge", loads: unpromised() },
         ],
+    })
+}
+
+fn one_switch() -> Result<Comparison> {
+    const POLICY: &str = "selvage on Open vSwitch, 1,000 entries";
+    let promised =
+        vec![(Load::Stream, Some(0.85)), (Load::RequestResponse, None), (Load::Connect, None)];
+    Ok(Comparison {
+        title: "two workloads of one host, Open vSwitch's userspace datapath",
+        paths: vec![path::switched(POLICY, policy::table(1_000))?, path::normal()?],
+        ratios: vec![Against { path: POLICY, other: "Open vSwitch, NORMAL", loads: promised }],
     })
 }
 
 fn two_hosts() -> Result<Comparison> {
     const POLICY: &str = "selvage, VXLAN with Group Policy";
+    let overlay =
+        vec![(Load::Stream, Some(1.3)), (Load::RequestResponse, Some(1.0)), (Load::Connect, None)];
     Ok(Comparison {
         title: "two workloads of two hosts",
-        paths: vec![path::across(POLICY, &policy::table(1_000))?, path::tunnelled_bridge()?],
-        ratios: vec![Against {
-            path: POLICY,
-            other: "Linux bridges over VXLAN",
-            loads: unpromised(),
-        }],
+        paths: vec![
+            path::across(POLICY, &policy::table(1_000))?,
+            path::tunnelled_bridge()?,
+            path::docker_overlay()?,
+        ],
+        ratios: vec![
+            Against { path: POLICY, other: "Linux bridges over VXLAN", loads: unpromised() },
+            Against { path: POLICY, other: "Docker overlay", loads: overlay },
+        ],
     })
 }
 

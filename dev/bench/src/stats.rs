@@ -2,6 +2,9 @@
 
 use serde::Serialize;
 
+/// Rounds below which nothing is said about a promise.
+const ENOUGH: usize = 30;
+
 /// A median, and where the true one lies with 95 % confidence.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Median {
@@ -23,7 +26,7 @@ pub enum Finding {
     Kept,
     /// The whole interval is on the bad side.
     Missed,
-    /// The interval straddles the promise.
+    /// The interval straddles the promise, or there are too few rounds to say.
     Unproven,
 }
 
@@ -60,7 +63,9 @@ impl Median {
 
     /// Against a promise that says `at least`.
     pub fn at_least(self, promise: f64) -> Finding {
-        if self.low >= promise {
+        if self.rounds < ENOUGH {
+            Finding::Unproven
+        } else if self.low >= promise {
             Finding::Kept
         } else if self.high < promise {
             Finding::Missed
@@ -71,7 +76,9 @@ impl Median {
 
     /// Against a promise that says `at most`.
     pub fn at_most(self, promise: f64) -> Finding {
-        if self.high <= promise {
+        if self.rounds < ENOUGH {
+            Finding::Unproven
+        } else if self.high <= promise {
             Finding::Kept
         } else if self.low > promise {
             Finding::Missed
@@ -112,6 +119,7 @@ mod tests {
         assert_eq!(median.at_least(0.95), Finding::Kept);
         assert_eq!(median.at_least(1.03), Finding::Missed);
         assert_eq!(median.at_most(0.95), Finding::Missed);
+        assert_eq!(Median { rounds: 29, ..median }.at_most(2.0), Finding::Unproven);
     }
 
     #[test]

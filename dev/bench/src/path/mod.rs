@@ -1,9 +1,11 @@
-//! Ways from one workload to another, to put load on: bare, bridged, with an empty program, and with
-//! policy.
+//! Ways from one workload to another, to put load on: bare, bridged, by Docker, with an empty program,
+//! and with policy.
 
 mod bridge;
+mod docker;
 mod empty;
 mod policy;
+mod switch;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -12,8 +14,10 @@ use anyhow::Result;
 use selvage_host::{Change, NetNs, Netlink, Veth};
 
 pub use bridge::{bridge, tunnelled_bridge};
+pub use docker::{docker_bridge, docker_overlay};
 pub use empty::empty;
 pub use policy::{Host, across, policy, single};
+pub use switch::{normal, switched};
 
 /// MTU of every workload's link, so that paths differ in what is between and in nothing else.
 pub const MTU: u32 = 1450;
@@ -40,9 +44,9 @@ pub struct Path {
     pub _belongings: Box<dyn std::any::Any>,
 }
 
-/// A namespace that goes when this does.
+/// A namespace; one made here goes when this does.
 pub struct Space {
-    /// Its name.
+    /// Its name; empty if it is somebody else's.
     pub name: String,
     /// Itself.
     pub ns: NetNs,
@@ -58,6 +62,11 @@ impl Space {
         Ok(Space { name, ns })
     }
 
+    /// One that somebody else made, and removes.
+    pub fn of(path: &std::path::Path) -> Result<Space> {
+        Ok(Space { name: String::new(), ns: NetNs::open(path)? })
+    }
+
     /// Gives the link `name` in it an address and brings it up.
     pub fn address(&self, name: &str, ip: IpAddr, prefix_len: u8) -> Result<()> {
         let mut link = Netlink::open_in(&self.ns)?;
@@ -69,7 +78,9 @@ impl Space {
 
 impl Drop for Space {
     fn drop(&mut self) {
-        let _ = NetNs::delete(&self.name);
+        if !self.name.is_empty() {
+            let _ = NetNs::delete(&self.name);
+        }
     }
 }
 

@@ -143,11 +143,13 @@ fn tunnel(number: u8) -> IpAddr {
     IpAddr::from([192, 0, 2, number])
 }
 
-fn client_endpoint() -> Endpoint {
+/// The workload that asks.
+pub(super) fn client_endpoint() -> Endpoint {
     endpoint(CLIENTS, 1, CLIENT.into())
 }
 
-fn server_endpoint() -> Endpoint {
+/// The workload that serves.
+pub(super) fn server_endpoint() -> Endpoint {
     endpoint(SERVERS, 2, SERVER.into())
 }
 
