@@ -1,12 +1,12 @@
 //! Nodes against shapes: what comes out is a posted tree, or all that is wrong.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::node::{Key as WrittenKey, Kind, Node};
-use super::shapes::{Becomes, FILE, Key, Shape};
+use super::shapes::{Becomes, FILE, Shape};
 use super::{Diagnostic, Manifest, Span};
 use crate::suggest::nearest;
-use crate::{ClassDef, Post, PropDef, class};
+use crate::{ClassDef, Dn, Post, PropDef, class};
 
 /// Builds the posted tree of a file.
 pub fn build(root: &Node) -> Result<Manifest, Vec<Diagnostic>> {
@@ -71,7 +71,7 @@ impl Builder {
         self.check_keys(shape, node, entries);
         for (written, value) in entries {
             if let Some(key) = shape.keys.iter().find(|key| key.name == written.text) {
-                self.value(key, value, dn, block);
+                self.value(key.name, &key.becomes, value, dn, block);
             }
         }
     }
@@ -95,46 +95,22 @@ impl Builder {
         }
     }
 
-    fn value(&mut self, key: &Key, value: &Node, dn: &str, block: &mut Block) {
-        match &key.becomes {
-            Becomes::Attribute(attribute) => {
-                let Some(text) = self.scalar(key.name, value) else { return };
-                self.attribute(block, attribute, &text, value.span);
-            }
-            Becomes::Switch { attribute, yes, no } => {
-                let Some(on) = self.switch(key.name, value) else { return };
-                self.attribute(block, attribute, if on { yes } else { no }, value.span);
-            }
-            Becomes::Flag { attribute, word, .. } => {
-                let Some(on) = self.switch(key.name, value) else { return };
-                block.flags.insert((attribute, word), on);
-            }
-            Becomes::Part(check) => {
-                let Some(text) = self.scalar(key.name, value) else { return };
-                match check(&text) {
-                    Ok(()) => drop(block.parts.insert(key.name, text)),
-                    Err(expected) => {
-                        let message = format!("`{}` is {expected}, not `{text}`", key.name);
-                        self.refuse(value.span, message, None);
-                    }
-                }
-            }
-            Becomes::RelationTo { class, attribute, before } => {
-                let Some(name) = self.scalar(key.name, value) else { return };
-                let target = format!("{before}{name}");
-                self.relation(block, class, attribute, &target, (value.span, dn));
-            }
-            Becomes::Relation { class, attribute } => {
-                let Some(name) = self.scalar(key.name, value) else { return };
-                self.relation(block, class, attribute, &name, (value.span, dn));
-            }
-            Becomes::Relations { class, attribute } => {
-                for item in self.list(key.name, value) {
-                    let Some(name) = self.scalar(key.name, item) else { continue };
-                    self.relation(block, class, attribute, &name, (item.span, dn));
-                }
-            }
+    fn value(
+        &mut self,
+        key: &'static str,
+        becomes: &Becomes,
+        value: &Node,
+        dn: &str,
+        block: &mut Block,
+    ) {
+        match becomes {
             Becomes::Keys(shape) => self.keys(shape, value, dn, block),
+            Becomes::KeysIn(only, shape) => {
+                self.within(only, value, dn, block, |b, dn, inner| b.keys(shape, value, dn, inner));
+            }
+            Becomes::In(only, becomes) => self.within(only, value, dn, block, |b, dn, inner| {
+                b.value(key, becomes, value, dn, inner);
+            }),
             Becomes::Block(shape) => {
                 let Some(class) = shape.class.and_then(class) else { return };
                 self.block(&Children { shape, parent_dn: dn, class }, value, block);
@@ -142,21 +118,108 @@ impl Builder {
             Becomes::Blocks(shape) => {
                 let Some(class) = shape.class.and_then(class) else { return };
                 let children = Children { shape, parent_dn: dn, class };
-                for item in self.list(key.name, value) {
+                for item in self.list(key, value) {
                     self.block(&children, item, block);
                 }
             }
+            Becomes::Relations { class, attribute } => {
+                for item in self.list(key, value) {
+                    let Some(name) = self.scalar(key, item) else { continue };
+                    self.relation(block, class, attribute, &name, (item.span, dn));
+                }
+            }
+            Becomes::RelationsTo { class, attribute, to } => {
+                for item in self.list(key, value) {
+                    let Some(name) = self.scalar(key, item) else { continue };
+                    self.relation(
+                        block,
+                        class,
+                        attribute,
+                        &pointed(to, &name, dn),
+                        (item.span, dn),
+                    );
+                }
+            }
+            _ => {
+                if let Some(text) = self.scalar(key, value) {
+                    self.text(key, becomes, &text, (value.span, dn), block);
+                }
+            }
+        }
+    }
+
+    /// What a single value becomes.
+    fn text(
+        &mut self,
+        key: &'static str,
+        becomes: &Becomes,
+        text: &str,
+        (span, dn): (Span, &str),
+        block: &mut Block,
+    ) {
+        match becomes {
+            Becomes::Attribute(attribute) => self.attribute(block, attribute, text, span),
+            Becomes::Word { attribute, word, means } => {
+                self.attribute(block, attribute, if text == *word { means } else { text }, span);
+            }
+            Becomes::Switch { attribute, yes, no } => {
+                let Some(on) = self.switch(key, text, span) else { return };
+                self.attribute(block, attribute, if on { yes } else { no }, span);
+            }
+            Becomes::Flag { attribute, word, .. } => {
+                let Some(on) = self.switch(key, text, span) else { return };
+                block.flags.insert((attribute, word), on);
+            }
+            Becomes::Part(check) | Becomes::PartOr(check, _) => match check(text) {
+                Ok(()) => drop(block.parts.insert(key, text.to_owned())),
+                Err(expected) => {
+                    let message = format!("`{key}` is {expected}, not `{text}`");
+                    self.refuse(span, message, None);
+                }
+            },
+            Becomes::RelationTo { class, attribute, to } => {
+                self.relation(block, class, attribute, &pointed(to, text, dn), (span, dn));
+            }
+            Becomes::Relation { class, attribute } => {
+                self.relation(block, class, attribute, text, (span, dn));
+            }
+            _ => {}
+        }
+    }
+
+    /// Reads into the only child of a class, which several keys may share.
+    fn within(
+        &mut self,
+        only: &'static str,
+        value: &Node,
+        dn: &str,
+        around: &mut Block,
+        read: impl FnOnce(&mut Builder, &str, &mut Block),
+    ) {
+        let Some(rn) = class(only).map(|class| class.rn) else { return };
+        let dn = format!("{dn}/{rn}");
+        let mut inner = Block::new(Post::new(only), value.span);
+        read(self, &dn, &mut inner);
+        self.places.entry(dn).or_insert(value.span);
+        match around.post.children.iter_mut().find(|child| child.class == only) {
+            Some(child) => {
+                child.attributes.append(&mut inner.post.attributes);
+                child.children.append(&mut inner.post.children);
+            }
+            None => around.post.children.push(inner.post),
         }
     }
 
     /// One block of a list: an object of its own.
     fn block(&mut self, children: &Children<'_>, node: &Node, around: &mut Block) {
         let shape = children.shape;
+        let wrong_before = self.wrong.len();
         let mut block = Block::new(Post::new(children.class.name), node.span);
         let rn = rn_of(children, node);
         let dn = rn.as_ref().map(|rn| format!("{}/{rn}", children.parent_dn));
         self.keys(shape, node, dn.as_deref().unwrap_or(children.parent_dn), &mut block);
-        self.compose(shape, &mut block);
+        self.compose(children, wrong_before, &mut block);
+        self.grow(children, dn.as_deref(), &mut block);
         for (attribute, value) in defaults(shape, &block.post) {
             block.post.attributes.push((attribute.to_owned(), value.to_owned()));
         }
@@ -169,22 +232,41 @@ impl Builder {
     }
 
     /// Writes the attributes that several keys make together.
-    fn compose(&mut self, shape: &Shape, block: &mut Block) {
+    fn compose(&mut self, children: &Children<'_>, wrong_before: usize, block: &mut Block) {
+        let shape = children.shape;
         let mut sets: BTreeMap<&'static str, Vec<&'static str>> = BTreeMap::new();
         for key in shape.keys {
-            if let Becomes::Flag { attribute, word, default } = key.becomes {
+            if let Becomes::Flag { attribute, word, otherwise, default } = key.becomes {
                 let set = sets.entry(attribute).or_default();
-                if *block.flags.get(&(attribute, word)).unwrap_or(&default) {
-                    set.push(word);
-                }
+                let on = *block.flags.get(&(attribute, word)).unwrap_or(&default);
+                set.extend(Some(if on { word } else { otherwise }).filter(|word| !word.is_empty()));
             }
         }
         for (attribute, words) in sets {
             self.attribute(block, attribute, &words.join(","), block.span);
         }
-        for (attribute, template) in shape.composed {
-            if let Some(text) = filled(template, |key| block.parts.get(key).map(String::as_str)) {
-                self.attribute(block, attribute, &text, block.span);
+        let mut made = BTreeSet::new();
+        for (attribute, texts) in shape.composed {
+            let part = |key: &str| children.part(key, &|key| block.parts.get(key).cloned());
+            let Some(text) = texts.iter().find_map(|text| filled(text, part)) else { continue };
+            made.insert(attribute);
+            self.attribute(block, attribute, &text, block.span);
+        }
+        let nameless = shape.composed.iter().find(|(a, _)| children.names(a) && !made.contains(a));
+        if let (Some((_, texts)), true) = (nameless, self.wrong.len() == wrong_before) {
+            let message = format!("{} needs keys that say which one", shape.what);
+            self.refuse(block.span, message, children.needed(texts));
+        }
+    }
+
+    /// Adds the child objects that several keys make together.
+    fn grow(&mut self, children: &Children<'_>, dn: Option<&str>, block: &mut Block) {
+        for grown in children.shape.grown {
+            let part = |key: &str| children.part(key, &|key| block.parts.get(key).cloned());
+            let text = grown.texts.iter().find_map(|text| filled(text, part));
+            if let (Some(text), Some(dn)) = (text, dn) {
+                let at = (block.span, dn);
+                self.relation(block, grown.class, grown.attribute, &text, at);
             }
         }
     }
@@ -243,14 +325,13 @@ impl Builder {
         }
     }
 
-    fn switch(&mut self, key: &str, node: &Node) -> Option<bool> {
-        let text = self.scalar(key, node)?;
-        match text.as_str() {
+    fn switch(&mut self, key: &str, text: &str, span: Span) -> Option<bool> {
+        match text {
             "true" | "yes" => Some(true),
             "false" | "no" => Some(false),
             _ => {
                 let message = format!("`{key}` is `true` or `false`, not `{text}`");
-                self.refuse(node.span, message, None);
+                self.refuse(span, message, None);
                 None
             }
         }
@@ -284,6 +365,53 @@ impl Builder {
     }
 }
 
+impl Children<'_> {
+    /// The text of a part of composed attributes: what was written, or what stands for it.
+    fn part(&self, key: &str, written: &dyn Fn(&str) -> Option<String>) -> Option<String> {
+        if let Some(prefix) = key.strip_prefix('@') {
+            return around(self.parent_dn, prefix);
+        }
+        let default = || match self.shape.keys.iter().find(|k| k.name == key)?.becomes {
+            Becomes::PartOr(_, default) => match default.strip_prefix('@') {
+                Some(prefix) => around(self.parent_dn, prefix),
+                None => Some(default.to_owned()),
+            },
+            _ => None,
+        };
+        written(key).or_else(default)
+    }
+
+    /// A hint for keys without which no text can be filled: those of the last, simplest one.
+    fn needed(&self, texts: &[&str]) -> Option<String> {
+        let parts = texts.last()?.split('{').filter_map(|part| part.split_once('}'));
+        let keys: Vec<&str> =
+            parts.map(|(key, _)| key).filter(|key| self.part(key, &|_| None).is_none()).collect();
+        Some(format!("for example `{}`", keys.join("` and `")))
+    }
+
+    /// Whether the attribute is part of the relative name.
+    fn names(&self, attribute: &str) -> bool {
+        self.class.prop(attribute).is_some_and(|prop| prop.naming)
+    }
+}
+
+/// The name of the object around whose relative name begins with `prefix` and a dash.
+fn around(dn: &str, prefix: &str) -> Option<String> {
+    let dn: Dn = dn.parse().ok()?;
+    let rn =
+        dn.rns().into_iter().rev().find_map(|rn| rn.strip_prefix(prefix)?.strip_prefix('-'))?;
+    Some(rn.to_owned())
+}
+
+/// The DN that a value completes.
+fn pointed(to: &str, value: &str, dn: &str) -> String {
+    let part = |key: &str| match key.strip_prefix('@') {
+        Some(prefix) => around(dn, prefix),
+        None => Some(value.to_owned()),
+    };
+    filled(to, part).unwrap_or_default()
+}
+
 /// The relative name a block's naming keys give it, whatever else is wrong with the block.
 fn rn_of(children: &Children<'_>, node: &Node) -> Option<String> {
     let Kind::Map(entries) = &node.kind else { return None };
@@ -293,25 +421,34 @@ fn rn_of(children: &Children<'_>, node: &Node) -> Option<String> {
     };
     let mut named: BTreeMap<&str, String> = BTreeMap::new();
     for key in children.shape.keys {
-        let Becomes::Attribute(attribute) = key.becomes else { continue };
-        if let (Some(text), Some(prop)) = (written(key.name), children.class.prop(attribute)) {
+        let (attribute, text) = match (&key.becomes, written(key.name)) {
+            (Becomes::Attribute(attribute), Some(text)) => (attribute, text),
+            (Becomes::Word { attribute, word, means }, Some(text)) => {
+                (attribute, if text == *word { means } else { text })
+            }
+            _ => continue,
+        };
+        if let Some(prop) = children.class.prop(attribute).filter(|prop| prop.naming) {
             named.insert(attribute, prop.normalise(text).ok()?.into_owned());
         }
     }
-    for (attribute, template) in children.shape.composed {
-        named.insert(attribute, filled(template, written)?);
+    for (attribute, texts) in children.shape.composed {
+        let part = |key: &str| children.part(key, &|key| written(key).map(str::to_owned));
+        named.extend(
+            texts.iter().find_map(|text| filled(text, part)).map(|text| (*attribute, text)),
+        );
     }
     children.class.format_rn(|prop| named.get(prop).map(String::as_str))
 }
 
 /// `template` with what `part` gives in the place of each `{key}`; `None` if a part is missing.
-fn filled<'p>(template: &str, part: impl Fn(&str) -> Option<&'p str>) -> Option<String> {
+fn filled(template: &str, part: impl Fn(&str) -> Option<String>) -> Option<String> {
     let mut text = String::new();
     let mut rest = template;
     while let Some((before, after)) = rest.split_once('{') {
         let (key, behind) = after.split_once('}')?;
         text.push_str(before);
-        text.push_str(part(key)?);
+        text.push_str(&part(key)?);
         rest = behind;
     }
     text.push_str(rest);
@@ -327,7 +464,7 @@ fn name_span(node: &Node) -> Span {
 }
 
 /// The format's defaults that no key of this block overrode. A protocol means nothing to anything
-/// but IP, so it has no default there.
+/// but IP, so it has no default there; and an address that is written is meant.
 fn defaults(shape: &Shape, post: &Post) -> Vec<(&'static str, &'static str)> {
     let is_ip = matches!(post.get("etherT"), None | Some("ip" | "ipv4" | "ipv6"));
     shape
@@ -336,6 +473,7 @@ fn defaults(shape: &Shape, post: &Post) -> Vec<(&'static str, &'static str)> {
         .copied()
         .filter(|(attribute, _)| post.get(attribute).is_none())
         .filter(|(attribute, _)| *attribute != "prot" || is_ip)
+        .filter(|(attribute, _)| *attribute != "usefvSubnet" || post.get("ip").is_none())
         .collect()
 }
 

@@ -3,7 +3,9 @@
 //! The keys are those of the public data model (repositories `netascode/terraform-aci-nac-aci` and
 //! `netascode/nac-aci-comprehensive-example`, observed); which of them are taken here, and what
 //! each means, is the table in [`shapes`]. Unlike there, a key that is not taken is an error, not
-//! silence. That model's `name_suffix` defaults are all empty, so names are what they say.
+//! silence. That model's `name_suffix` defaults are all empty, so names are what they say. Its other
+//! defaults are those of the classes but where [`shapes`] says so; an `ip` that is written in an IP
+//! statement counts without `use_epg_subnet: false`. `precedence` of a microsegment is ours alone.
 //!
 //! All errors of a file come back together, each with its place. A reference to something the file
 //! does not define is no error: it may exist already, and if it does not, that is a fault.

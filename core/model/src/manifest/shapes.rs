@@ -1,5 +1,16 @@
 //! Which keys the format has, where they may stand, and what each becomes. Data, read by `build`.
 
+mod contracts;
+mod groups;
+mod network;
+mod outside;
+
+use crate::Chars;
+use contracts::{CONTRACT, FILTER, IMPORTED_CONTRACT};
+use groups::APPLICATION_PROFILE;
+use network::{BRIDGE_DOMAIN, POLICIES, VRF};
+use outside::L3OUT;
+
 /// The keys of one kind of block.
 pub struct Shape {
     /// What one such block is called, with its article.
@@ -11,8 +22,21 @@ pub struct Shape {
     /// Attributes the format sets where no key does, since its defaults differ from the class's.
     pub defaults: &'static [(&'static str, &'static str)],
     /// Attributes made of several keys: the attribute, and its text with `{key}` where the value of
-    /// a [`Becomes::Part`] stands.
-    pub composed: &'static [(&'static str, &'static str)],
+    /// a [`Becomes::Part`] stands, or `{@tn}` for the name of the tenant around (`{@ap}` and so on).
+    /// Of several texts the first counts whose keys are all there.
+    pub composed: &'static [(&'static str, &'static [&'static str])],
+    /// Child objects that several keys make: there if one of the texts has all its keys.
+    pub grown: &'static [Grown],
+}
+
+/// A child object with an attribute that is composed of keys of the block around.
+pub struct Grown {
+    /// Its class.
+    pub class: &'static str,
+    /// The attribute.
+    pub attribute: &'static str,
+    /// Its text, as in [`Shape::composed`].
+    pub texts: &'static [&'static str],
 }
 
 /// One key.
@@ -38,25 +62,48 @@ pub enum Becomes {
         /// What it is when false.
         no: &'static str,
     },
+    /// An attribute that has another name for one of its values.
+    Word {
+        /// The attribute.
+        attribute: &'static str,
+        /// What is written.
+        word: &'static str,
+        /// What it stands for.
+        means: &'static str,
+    },
     /// A word in a set of words: it is in if true.
     Flag {
         /// The attribute that holds the set.
         attribute: &'static str,
         /// The word.
         word: &'static str,
+        /// The word that is in when this one is not; may be empty.
+        otherwise: &'static str,
         /// Whether it is in where the key is missing.
         default: bool,
     },
     /// A part of a composed attribute of the block, if the check finds nothing wrong with it.
-    Part(fn(&str) -> Result<(), &'static str>),
-    /// A child object that points at the DN that the value completes.
+    Part(Check),
+    /// Such a part with a text that stands in its place where the key is missing: `@ap` is the name
+    /// of the application profile around.
+    PartOr(Check, &'static str),
+    /// A child object that points at a DN: its text has `{value}` in it.
     RelationTo {
         /// Its class.
         class: &'static str,
         /// The attribute that holds the DN.
         attribute: &'static str,
-        /// What the DN begins with.
-        before: &'static str,
+        /// The DN.
+        to: &'static str,
+    },
+    /// A list of such values.
+    RelationsTo {
+        /// Their class.
+        class: &'static str,
+        /// The attribute that holds the DN.
+        attribute: &'static str,
+        /// The DN.
+        to: &'static str,
     },
     /// A child object that points at what the value names.
     Relation {
@@ -78,6 +125,23 @@ pub enum Becomes {
     Block(&'static Shape),
     /// Keys that belong to this block's own object.
     Keys(&'static Shape),
+    /// Keys that belong to the only child of a class.
+    KeysIn(&'static str, &'static Shape),
+    /// What the key becomes within the only child of a class.
+    In(&'static str, &'static Becomes),
+}
+
+/// Says what is wrong with a text, if anything is.
+pub type Check = fn(&str) -> Result<(), &'static str>;
+
+/// A block that becomes an object.
+const fn block(what: &'static str, class: &'static str, keys: &'static [Key]) -> Shape {
+    Shape { what, class: Some(class), keys, defaults: &[], composed: &[], grown: &[] }
+}
+
+/// A block that only groups keys.
+const fn keys(what: &'static str, keys: &'static [Key]) -> Shape {
+    Shape { what, class: None, keys, defaults: &[], composed: &[], grown: &[] }
 }
 
 const fn key(name: &'static str, becomes: Becomes) -> Key {
@@ -91,32 +155,38 @@ const fn required(name: &'static str, becomes: Becomes) -> Key {
 const NAME: Key = required("name", Becomes::Attribute("name"));
 const ALIAS: Key = key("alias", Becomes::Attribute("nameAlias"));
 const DESCRIPTION: Key = key("description", Becomes::Attribute("descr"));
+const QOS_CLASS: Key = key("qos_class", Becomes::Attribute("prio"));
+const TARGET_DSCP: Key = key("target_dscp", Becomes::Attribute("targetDscp"));
+
+const fn switch(attribute: &'static str, yes: &'static str, no: &'static str) -> Becomes {
+    Becomes::Switch { attribute, yes, no }
+}
 
 const fn yes_no(attribute: &'static str) -> Becomes {
-    Becomes::Switch { attribute, yes: "yes", no: "no" }
+    switch(attribute, "yes", "no")
+}
+
+const fn flag(attribute: &'static str, word: &'static str, default: bool) -> Becomes {
+    Becomes::Flag { attribute, word, otherwise: "", default }
+}
+
+const fn relation(class: &'static str, attribute: &'static str) -> Becomes {
+    Becomes::Relation { class, attribute }
+}
+
+const fn relations(class: &'static str, attribute: &'static str) -> Becomes {
+    Becomes::Relations { class, attribute }
 }
 
 /// The whole file.
-pub static FILE: Shape = Shape {
-    what: "a file",
-    class: None,
-    keys: &[required("apic", Becomes::Keys(&APIC))],
-    defaults: &[],
-    composed: &[],
-};
+pub static FILE: Shape = keys("a file", &[required("apic", Becomes::Keys(&APIC))]);
 
-static APIC: Shape = Shape {
-    what: "`apic`",
-    class: None,
-    keys: &[key("tenants", Becomes::Blocks(&TENANT))],
-    defaults: &[],
-    composed: &[],
-};
+static APIC: Shape = keys("`apic`", &[key("tenants", Becomes::Blocks(&TENANT))]);
 
-static TENANT: Shape = Shape {
-    what: "a tenant",
-    class: Some("fvTenant"),
-    keys: &[
+static TENANT: Shape = block(
+    "a tenant",
+    "fvTenant",
+    &[
         NAME,
         ALIAS,
         DESCRIPTION,
@@ -124,323 +194,12 @@ static TENANT: Shape = Shape {
         key("bridge_domains", Becomes::Blocks(&BRIDGE_DOMAIN)),
         key("application_profiles", Becomes::Blocks(&APPLICATION_PROFILE)),
         key("contracts", Becomes::Blocks(&CONTRACT)),
+        key("imported_contracts", Becomes::Blocks(&IMPORTED_CONTRACT)),
         key("filters", Becomes::Blocks(&FILTER)),
         key("l3outs", Becomes::Blocks(&L3OUT)),
+        key("policies", Becomes::Keys(&POLICIES)),
     ],
-    defaults: &[],
-    composed: &[],
-};
-
-static VRF: Shape = Shape {
-    what: "a VRF",
-    class: Some("fvCtx"),
-    keys: &[
-        NAME,
-        ALIAS,
-        DESCRIPTION,
-        key("enforcement_preference", Becomes::Attribute("pcEnfPref")),
-    ],
-    defaults: &[],
-    composed: &[],
-};
-
-static BRIDGE_DOMAIN: Shape = Shape {
-    what: "a bridge domain",
-    class: Some("fvBD"),
-    keys: &[
-        NAME,
-        ALIAS,
-        DESCRIPTION,
-        required("vrf", Becomes::Relation { class: "fvRsCtx", attribute: "tnFvCtxName" }),
-        key("mac", Becomes::Attribute("mac")),
-        key("unicast_routing", yes_no("unicastRoute")),
-        key("subnets", Becomes::Blocks(&SUBNET)),
-    ],
-    defaults: &[],
-    composed: &[],
-};
-
-static SUBNET: Shape = Shape {
-    what: "a subnet",
-    class: Some("fvSubnet"),
-    keys: &[
-        required("ip", Becomes::Attribute("ip")),
-        DESCRIPTION,
-        key("public", Becomes::Switch { attribute: "scope", yes: "public", no: "private" }),
-    ],
-    defaults: &[],
-    composed: &[],
-};
-
-static APPLICATION_PROFILE: Shape = Shape {
-    what: "an application profile",
-    class: Some("fvAp"),
-    keys: &[NAME, ALIAS, DESCRIPTION, key("endpoint_groups", Becomes::Blocks(&ENDPOINT_GROUP))],
-    defaults: &[],
-    composed: &[],
-};
-
-static ENDPOINT_GROUP: Shape = Shape {
-    what: "an endpoint group",
-    class: Some("fvAEPg"),
-    keys: &[
-        NAME,
-        ALIAS,
-        DESCRIPTION,
-        required("bridge_domain", Becomes::Relation { class: "fvRsBd", attribute: "tnFvBDName" }),
-        key(
-            "intra_epg_isolation",
-            Becomes::Switch { attribute: "pcEnfPref", yes: "enforced", no: "unenforced" },
-        ),
-        key("contracts", Becomes::Keys(&GROUP_CONTRACTS)),
-    ],
-    defaults: &[],
-    composed: &[],
-};
-
-static GROUP_CONTRACTS: Shape = Shape {
-    what: "the contracts of an endpoint group",
-    class: None,
-    keys: &[
-        key("providers", Becomes::Relations { class: "fvRsProv", attribute: "tnVzBrCPName" }),
-        key("consumers", Becomes::Relations { class: "fvRsCons", attribute: "tnVzBrCPName" }),
-    ],
-    defaults: &[],
-    composed: &[],
-};
-
-static CONTRACT: Shape = Shape {
-    what: "a contract",
-    class: Some("vzBrCP"),
-    keys: &[
-        NAME,
-        ALIAS,
-        DESCRIPTION,
-        key("scope", Becomes::Attribute("scope")),
-        key("subjects", Becomes::Blocks(&SUBJECT)),
-    ],
-    defaults: &[],
-    composed: &[],
-};
-
-static SUBJECT: Shape = Shape {
-    what: "a subject",
-    class: Some("vzSubj"),
-    keys: &[
-        NAME,
-        ALIAS,
-        DESCRIPTION,
-        key("reverse_filter_ports", yes_no("revFltPorts")),
-        key("filters", Becomes::Blocks(&SUBJECT_FILTER)),
-        key("consumer_to_provider", Becomes::Block(&CONSUMER_TO_PROVIDER)),
-        key("provider_to_consumer", Becomes::Block(&PROVIDER_TO_CONSUMER)),
-    ],
-    defaults: &[],
-    composed: &[],
-};
-
-static SUBJECT_FILTER: Shape = Shape {
-    what: "a filter of a subject",
-    class: Some("vzRsSubjFiltAtt"),
-    keys: &[
-        required("filter", Becomes::Attribute("tnVzFilterName")),
-        key("action", Becomes::Attribute("action")),
-        key("priority", Becomes::Attribute("priorityOverride")),
-    ],
-    defaults: &[],
-    composed: &[],
-};
-
-static CONSUMER_TO_PROVIDER: Shape = Shape {
-    what: "the direction from consumer to provider",
-    class: Some("vzInTerm"),
-    keys: &[key("filters", Becomes::Blocks(&ONE_WAY_FILTER))],
-    defaults: &[],
-    composed: &[],
-};
-
-static PROVIDER_TO_CONSUMER: Shape = Shape {
-    what: "the direction from provider to consumer",
-    class: Some("vzOutTerm"),
-    keys: &[key("filters", Becomes::Blocks(&ONE_WAY_FILTER))],
-    defaults: &[],
-    composed: &[],
-};
-
-static ONE_WAY_FILTER: Shape = Shape {
-    what: "a filter of one direction",
-    class: Some("vzRsFiltAtt"),
-    keys: SUBJECT_FILTER.keys,
-    defaults: &[],
-    composed: &[],
-};
-
-static FILTER: Shape = Shape {
-    what: "a filter",
-    class: Some("vzFilter"),
-    keys: &[NAME, ALIAS, DESCRIPTION, key("entries", Becomes::Blocks(&ENTRY))],
-    defaults: &[],
-    composed: &[],
-};
-
-static ENTRY: Shape = Shape {
-    what: "a filter entry",
-    class: Some("vzEntry"),
-    keys: &[
-        NAME,
-        ALIAS,
-        DESCRIPTION,
-        key("ethertype", Becomes::Attribute("etherT")),
-        key("protocol", Becomes::Attribute("prot")),
-        key("source_from_port", Becomes::Attribute("sFromPort")),
-        key("source_to_port", Becomes::Attribute("sToPort")),
-        key("destination_from_port", Becomes::Attribute("dFromPort")),
-        key("destination_to_port", Becomes::Attribute("dToPort")),
-        key("stateful", yes_no("stateful")),
-        key("match_only_fragments", yes_no("applyToFrag")),
-    ],
-    // The data model's own defaults; an entry of the class itself matches every packet.
-    defaults: &[("etherT", "ip"), ("prot", "tcp")],
-    composed: &[],
-};
-
-static L3OUT: Shape = Shape {
-    what: "an L3Out",
-    class: Some("l3extOut"),
-    keys: &[
-        NAME,
-        ALIAS,
-        DESCRIPTION,
-        required("vrf", Becomes::Relation { class: "l3extRsEctx", attribute: "tnFvCtxName" }),
-        key(
-            "domain",
-            Becomes::RelationTo {
-                class: "l3extRsL3DomAtt",
-                attribute: "tDn",
-                before: "uni/l3dom-",
-            },
-        ),
-        key("node_profiles", Becomes::Blocks(&NODE_PROFILE)),
-        key("external_endpoint_groups", Becomes::Blocks(&EXTERNAL_GROUP)),
-    ],
-    defaults: &[],
-    composed: &[],
-};
-
-static NODE_PROFILE: Shape = Shape {
-    what: "a node profile",
-    class: Some("l3extLNodeP"),
-    keys: &[
-        NAME,
-        DESCRIPTION,
-        key("nodes", Becomes::Blocks(&BORDER_NODE)),
-        key("interface_profiles", Becomes::Blocks(&INTERFACE_PROFILE)),
-    ],
-    defaults: &[],
-    composed: &[],
-};
-
-static BORDER_NODE: Shape = Shape {
-    what: "a border node",
-    class: Some("l3extRsNodeL3OutAtt"),
-    keys: &[
-        required("node_id", Becomes::Part(node_id)),
-        key("router_id", Becomes::Attribute("rtrId")),
-        key("router_id_as_loopback", yes_no("rtrIdLoopBack")),
-        key("static_routes", Becomes::Blocks(&STATIC_ROUTE)),
-    ],
-    defaults: &[],
-    composed: &[("tDn", "topology/pod-1/node-{node_id}")],
-};
-
-static STATIC_ROUTE: Shape = Shape {
-    what: "a static route",
-    class: Some("ipRouteP"),
-    keys: &[
-        required("prefix", Becomes::Attribute("ip")),
-        DESCRIPTION,
-        key("preference", Becomes::Attribute("pref")),
-        key("next_hops", Becomes::Blocks(&NEXT_HOP)),
-    ],
-    defaults: &[],
-    composed: &[],
-};
-
-static NEXT_HOP: Shape = Shape {
-    what: "a next hop",
-    class: Some("ipNexthopP"),
-    keys: &[
-        required("ip", Becomes::Attribute("nhAddr")),
-        DESCRIPTION,
-        key("preference", Becomes::Attribute("pref")),
-    ],
-    defaults: &[],
-    composed: &[],
-};
-
-static INTERFACE_PROFILE: Shape = Shape {
-    what: "an interface profile",
-    class: Some("l3extLIfP"),
-    keys: &[NAME, DESCRIPTION, key("interfaces", Becomes::Blocks(&BORDER_LINK))],
-    defaults: &[],
-    composed: &[],
-};
-
-static BORDER_LINK: Shape = Shape {
-    what: "an interface",
-    class: Some("l3extRsPathL3OutAtt"),
-    keys: &[
-        required("node_id", Becomes::Part(node_id)),
-        required("channel", Becomes::Part(link_name)),
-        DESCRIPTION,
-        key("ip", Becomes::Attribute("addr")),
-    ],
-    defaults: &[],
-    composed: &[("tDn", "topology/pod-1/paths-{node_id}/pathep-[{channel}]")],
-};
-
-static EXTERNAL_GROUP: Shape = Shape {
-    what: "an external endpoint group",
-    class: Some("l3extInstP"),
-    keys: &[
-        NAME,
-        ALIAS,
-        DESCRIPTION,
-        key("subnets", Becomes::Blocks(&EXTERNAL_SUBNET)),
-        key("contracts", Becomes::Keys(&EXTERNAL_CONTRACTS)),
-    ],
-    defaults: &[],
-    composed: &[],
-};
-
-static EXTERNAL_CONTRACTS: Shape = Shape {
-    what: "the contracts of an external endpoint group",
-    class: None,
-    keys: GROUP_CONTRACTS.keys,
-    defaults: &[],
-    composed: &[],
-};
-
-static EXTERNAL_SUBNET: Shape = Shape {
-    what: "a subnet of an external endpoint group",
-    class: Some("l3extSubnet"),
-    keys: &[
-        required("prefix", Becomes::Attribute("ip")),
-        key("name", Becomes::Attribute("name")),
-        DESCRIPTION,
-        key("import_security", scope_flag("import-security", true)),
-        key("import_route_control", scope_flag("import-rtctrl", false)),
-        key("export_route_control", scope_flag("export-rtctrl", false)),
-        key("shared_security", scope_flag("shared-security", false)),
-        key("shared_route_control", scope_flag("shared-rtctrl", false)),
-    ],
-    defaults: &[],
-    composed: &[],
-};
-
-const fn scope_flag(word: &'static str, default: bool) -> Becomes {
-    Becomes::Flag { attribute: "scope", word, default }
-}
+);
 
 /// APIC numbers switches from 101 to 4000 and allows up to 16000.
 fn node_id(text: &str) -> Result<(), &'static str> {
@@ -452,6 +211,22 @@ fn node_id(text: &str) -> Result<(), &'static str> {
     }
 }
 
+/// A small number: of a pod, a port, a VLAN.
+fn number(text: &str) -> Result<(), &'static str> {
+    match text.parse::<u16>() {
+        Ok(number) if number.to_string() == text => Ok(()),
+        _ => Err("a number"),
+    }
+}
+
+/// VLANs are 1 to 4094 (IEEE 802.1Q; 0 and 4095 are reserved).
+fn vlan(text: &str) -> Result<(), &'static str> {
+    match text.parse::<u16>() {
+        Ok(1..=4094) => Ok(()),
+        _ => Err("a VLAN, from 1 to 4094"),
+    }
+}
+
 /// What the kernel takes for a link's name (dev_valid_name).
 fn link_name(text: &str) -> Result<(), &'static str> {
     let odd = |b: u8| b == b'/' || b == b':' || b == b'[' || b == b']' || b.is_ascii_whitespace();
@@ -459,5 +234,14 @@ fn link_name(text: &str) -> Result<(), &'static str> {
         Ok(())
     } else {
         Err("the name of a link of the host, such as `eth1`")
+    }
+}
+
+/// What APIC takes for the name of most objects.
+fn name(text: &str) -> Result<(), &'static str> {
+    if (1..=64).contains(&text.len()) && text.chars().all(|c| Chars::NameColon.allows(c)) {
+        Ok(())
+    } else {
+        Err("1 to 64 letters, digits and `_.:-`")
     }
 }

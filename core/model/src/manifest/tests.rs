@@ -290,3 +290,207 @@ fn mistakes_in_an_l3out_are_told_apart() {
     assert!(told[3].contains("did you mean `contracts`?"), "{told:?}");
     assert_eq!(told.len(), 4, "{told:?}");
 }
+
+const WHOLE: &str = "\
+apic:
+  tenants:
+    - name: shop
+      vrfs:
+        - name: prod
+          preferred_group: true
+          contracts:
+            consumers: [dns]
+            imported_consumers: [logs]
+          leaked_internal_subnets:
+            - prefix: 10.1.1.0/24
+              destinations:
+                - tenant: ops
+                  vrf: main
+      bridge_domains:
+        - name: front
+          vrf: prod
+          arp_flooding: true
+          subnets:
+            - ip: 10.1.1.1/24
+              public: true
+              shared: true
+              no_default_gateway: true
+      application_profiles:
+        - name: store
+          endpoint_groups:
+            - name: web
+              bridge_domain: front
+              proxy_arp: true
+              preferred_group: true
+              contracts:
+                imported_consumers: [logs]
+                intra_epgs: [dns]
+                masters:
+                  - endpoint_group: base
+                  - endpoint_group: base
+                    application_profile: shared
+              physical_domains: [metal]
+              static_ports:
+                - node_id: 101
+                  port: 7
+                  vlan: 12
+                - node_id: 101
+                  node2_id: 102
+                  channel: VPC1
+                  vlan: 12
+                  mode: untagged
+              static_endpoints:
+                - mac: 00:00:00:00:00:01
+                  type: silent-host
+                  ip: 10.1.1.9
+                  node_id: 101
+                  channel: eth1
+                  vlan: 12
+                  additional_ips: [10.1.1.10]
+              tags: [blue]
+          useg_endpoint_groups:
+            - name: odd
+              bridge_domain: front
+              useg_attributes:
+                match_type: all
+                ip_statements:
+                  - name: one
+                    ip: 10.1.1.7
+                  - name: subnet
+                vm_statements:
+                  - name: db
+                    type: tag
+                    category: tier
+                    value: db
+          endpoint_security_groups:
+            - name: all
+              vrf: prod
+              contracts:
+                masters:
+                  - endpoint_security_group: other
+              tag_selectors:
+                - key: tier
+                  value: web
+                  operator: contains
+              epg_selectors:
+                - endpoint_group: web
+              ip_subnet_selectors:
+                - value: 10.1.1.0/28
+              ip_external_subnet_selectors:
+                - ip: 192.0.2.0/24
+                  shared: true
+      contracts:
+        - name: dns
+          qos_class: level2
+          subjects:
+            - name: s
+              target_dscp: EF
+              service_graph: fw
+              filters:
+                - filter: any
+                  action: deny
+                  log: true
+                  no_stats: true
+      imported_contracts:
+        - name: logs
+          tenant: ops
+          contract: syslog
+      policies:
+        endpoint_ip_tags:
+          - ip: 10.1.1.9
+            vrf: prod
+            tags:
+              - key: tier
+                value: web
+        endpoint_mac_tags:
+          - mac: 00:00:00:00:00:01
+            bridge_domain: all
+            vrf: prod
+";
+
+#[test]
+fn the_whole_language_has_its_objects() {
+    let mut tree = crate::initial_tree();
+    for post in parsed(WHOLE).posts {
+        let top = "uni".parse().unwrap();
+        crate::apply(&mut tree, crate::Stamp::new("now", "1"), Some(&top), &post).unwrap();
+    }
+    let cases = [
+        ("ctx-prod/any", "prefGrMemb=enabled"),
+        ("ctx-prod/any/rsanyToCons-dns", "state=formed"),
+        ("ctx-prod/any/rsanyToConsIf-logs", "state=formed"),
+        ("ctx-prod/leakroutes/leakintsubnet-[10.1.1.0/24]/to-[ops]-[main]", "scope=inherit"),
+        ("BD-front", "arpFlood=yes"),
+        ("BD-front/subnet-[10.1.1.1/24]", "scope=public,shared ctrl=nd,no-default-gateway"),
+        ("ap-store/epg-web", "fwdCtrl=proxy-arp prefGrMemb=include"),
+        ("ap-store/epg-web/rsconsIf-logs", "state=formed"),
+        ("ap-store/epg-web/rsintraEpg-dns", "state=formed"),
+        ("ap-store/epg-web/rssecInherited-[uni/tn-shop/ap-store/epg-base]", "tType=mo"),
+        ("ap-store/epg-web/rssecInherited-[uni/tn-shop/ap-shared/epg-base]", "tType=mo"),
+        ("ap-store/epg-web/rsdomAtt-[uni/phys-metal]", "instrImedcy=lazy"),
+        ("ap-store/epg-web/rspathAtt-[topology/pod-1/paths-101/pathep-[eth1/7]]", "encap=vlan-12"),
+        (
+            "ap-store/epg-web/rspathAtt-[topology/pod-1/protpaths-101-102/pathep-[VPC1]]",
+            "mode=untagged",
+        ),
+        ("ap-store/epg-web/stcep-00:00:00:00:00:01-type-silent-host", "ip=10.1.1.9 encap=vlan-12"),
+        ("ap-store/epg-web/stcep-00:00:00:00:00:01-type-silent-host/ip-[10.1.1.10]", ""),
+        (
+            "ap-store/epg-web/stcep-00:00:00:00:00:01-type-silent-host\
+             /rsstCEpToPathEp-[topology/pod-1/paths-101/pathep-[eth1]]",
+            "",
+        ),
+        ("ap-store/epg-web/tag-blue", ""),
+        ("ap-store/epg-odd", "isAttrBasedEPg=yes"),
+        ("ap-store/epg-odd/crtrn", "match=all"),
+        ("ap-store/epg-odd/crtrn/ipattr-one", "ip=10.1.1.7 usefvSubnet=no"),
+        ("ap-store/epg-odd/crtrn/ipattr-subnet", "ip=0.0.0.0 usefvSubnet=yes"),
+        ("ap-store/epg-odd/crtrn/vmattr-db", "type=tag operator=equals category=tier value=db"),
+        ("ap-store/esg-all/rsscope", "state=formed"),
+        ("ap-store/esg-all/rssecInherited-[uni/tn-shop/ap-store/esg-other]", "tType=mo"),
+        ("ap-store/esg-all/tagselectorkey-[tier]-value-[web]", "valueOperator=contains"),
+        ("ap-store/esg-all/epgselector-[uni/tn-shop/ap-store/epg-web]", ""),
+        ("ap-store/esg-all/epselector-[ip=='10.1.1.0/28']", ""),
+        ("ap-store/esg-all/extsubselector-[192.0.2.0/24]", "shared=yes"),
+        ("brc-dns", "prio=level2"),
+        ("brc-dns/subj-s", "targetDscp=EF"),
+        ("brc-dns/subj-s/rsSubjGraphAtt", "tnVnsAbsGraphName=fw"),
+        ("brc-dns/subj-s/rssubjFiltAtt-any", "action=deny directives=log,no_stats"),
+        ("cif-logs/rsif", "tDn=uni/tn-ops/brc-syslog"),
+        ("eptags/epiptag-[10.1.1.9]-prod/tagKey-tier", "value=web"),
+        ("eptags/epmactag-00:00:00:00:00:01-[*]", "ctxName=prod"),
+    ];
+    for (dn, values) in cases {
+        let mo = tree.get(&format!("uni/tn-shop/{dn}")).unwrap_or_else(|| panic!("no {dn}"));
+        for (name, value) in values.split_whitespace().filter_map(|value| value.split_once('=')) {
+            assert_eq!(mo.get(name), value, "{dn} {name}");
+        }
+    }
+}
+
+#[test]
+fn what_cannot_name_a_port_or_a_master_is_told() {
+    let cases = [
+        (
+            "                  port: 7\n",
+            "",
+            "40:19: a static port needs keys that say which one; for example `node_id` and `port`",
+        ),
+        (
+            "vlan: 12\n                - node_id",
+            "vlan: 5000\n                - node_id",
+            "42:25: `vlan` is a VLAN, from 1 to 4094, not `5000`",
+        ),
+        (
+            "- endpoint_group: base\n                  - end",
+            "- application_profile: x\n                  - end",
+            "35:21: a contract master needs the key `endpoint_group`",
+        ),
+        ("bridge_domain: all", "bridge_domain: '*x'", "bdName"),
+    ];
+    for (from, to, expected) in cases {
+        let wrong = check(&WHOLE.replacen(from, to, 1));
+        assert_eq!(wrong.len(), 1, "{from}: {wrong:#?}");
+        assert!(wrong[0].starts_with(expected) || expected == "bdName", "{wrong:#?}");
+    }
+}
