@@ -5,14 +5,16 @@
 //! [`Problem`](crate::Problem) on the way here and is absent, so that it denies.
 
 mod choice;
+mod service;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use selvage_model::Dn;
-use selvage_rules::{Action, Gateway, Hop, Inside, Mac, Match, Prefix};
+use selvage_rules::{Action, Gateway, Hop, Inside, Mac, Match, Prefix, Quality};
 
 pub use choice::{Choice, Chosen, Exception, Field, Label, MatchType, Pattern};
+pub use service::{Marking, Path, Service, Through};
 
 /// Everything enforceable of a tree, by DN.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -35,6 +37,10 @@ pub struct Intent {
     pub filters: BTreeMap<Dn, Filter>,
     /// Tags of groups, where they have any.
     pub tags: BTreeMap<Dn, BTreeSet<Arc<str>>>,
+    /// Redirect policies, and copy devices that are used.
+    pub services: BTreeMap<Dn, Service>,
+    /// Quality of service that groups ask for.
+    pub qualities: BTreeMap<Dn, Quality>,
 }
 
 /// A VRF.
@@ -170,6 +176,8 @@ pub struct Contract {
     pub subjects: Vec<Subject>,
     /// Pairs for which it does not count.
     pub exceptions: Vec<Exception>,
+    /// Marks for what it permits.
+    pub marking: Marking,
 }
 
 impl Contract {
@@ -214,6 +222,10 @@ pub struct Term {
     pub way: Way,
     /// The filters.
     pub uses: Vec<FilterUse>,
+    /// Marks for what it permits: its own, else those of its subject.
+    pub marking: Marking,
+    /// What that passes on its way.
+    pub through: Through,
 }
 
 /// A subject's use of a filter.

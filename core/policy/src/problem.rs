@@ -63,6 +63,10 @@ pub enum Cause {
     BadMaster,
     /// An imported contract leads to no contract.
     EmptyImport,
+    /// A service graph or a redirect policy cannot do what it is to do.
+    NoService,
+    /// A rule of quality of service contradicts itself.
+    BadQuality,
 }
 
 impl Cause {
@@ -88,6 +92,8 @@ impl Cause {
         Cause::BadException,
         Cause::BadMaster,
         Cause::EmptyImport,
+        Cause::NoService,
+        Cause::BadQuality,
     ];
 
     /// The fault code. The block F9001xx is this project's own, above APIC's codes; none
@@ -114,6 +120,8 @@ impl Cause {
             Cause::BadException => "F900120",
             Cause::BadMaster => "F900121",
             Cause::EmptyImport => "F900122",
+            Cause::NoService => "F900123",
+            Cause::BadQuality => "F900124",
         }
     }
 
@@ -140,6 +148,8 @@ impl Cause {
             Cause::BadException => "bad-exception",
             Cause::BadMaster => "bad-master",
             Cause::EmptyImport => "empty-import",
+            Cause::NoService => "no-service",
+            Cause::BadQuality => "bad-quality",
         }
     }
 
@@ -156,6 +166,7 @@ impl Cause {
             | Cause::BadException
             | Cause::BadMaster
             | Cause::EmptyImport
+            | Cause::BadQuality
             | Cause::BadExit => Severity::Minor,
             Cause::NoVrf
             | Cause::NoBridgeDomain
@@ -164,6 +175,7 @@ impl Cause {
             | Cause::BrokenDeny
             | Cause::PrefixInUse
             | Cause::BadPrefix
+            | Cause::NoService
             | Cause::OutOfNumbers => Severity::Major,
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use selvage_rules::{ClassId, GroupKey, PairKey, RuleId, ScopeId, Table};
+use selvage_rules::{ClassId, GroupKey, PairKey, RuleId, ScopeId, ServiceId, Table};
 
 /// The pairs of a table by the groups they are about, so that a slice costs what it holds and not
 /// what the fabric does. Made once for each table.
@@ -54,6 +54,8 @@ pub fn slice(table: &Table, index: &Index, present: &BTreeSet<GroupKey>) -> Tabl
     for key in present {
         let Some(group) = table.groups.get(key) else { continue };
         part.groups.insert(*key, group.clone());
+        let quality = table.qualities.get(key);
+        part.qualities.extend(quality.map(|quality| (*key, quality.clone())));
         if let Some(bd) = table.bridge_domains.get(&group.bd) {
             part.bridge_domains.insert(group.bd, bd.clone());
         }
@@ -85,7 +87,18 @@ fn add_pair(part: &mut Table, table: &Table, pair: PairKey) {
     if part.rule_sets.insert(id, Arc::clone(set)).is_none() {
         for rule in &set.rules {
             add_origin(part, table, rule.id);
+            add_services(part, table, rule.treatment.service);
         }
+    }
+}
+
+/// Adds a service and those that come after it.
+fn add_services(part: &mut Table, table: &Table, first: Option<ServiceId>) {
+    let mut at = first;
+    while let Some(id) = at {
+        let Some(service) = table.services.get(&id) else { return };
+        part.services.insert(id, service.clone());
+        at = service.next;
     }
 }
 

@@ -11,8 +11,10 @@ mod desired;
 mod id;
 mod outside;
 mod packet;
+mod quality;
 mod reason;
 mod rule;
+mod service;
 mod table;
 
 pub use desired::{
@@ -25,10 +27,10 @@ pub use id::{
 };
 pub use outside::{External, Hop, Inside, Outside, Prefix};
 pub use packet::{EtherType, Packet, TcpFlags, proto};
+pub use quality::{Mark, MarkField, Metered, Policing, Quality, Rate, Unit};
 pub use reason::{Kind, Reason};
 pub use rule::{
     Action, EtherMatch, IcmpMatch, Match, Origin, PortRange, Rule, RuleSet, TcpMatch, Treatment,
 };
-pub use table::{
-    BridgeDomain, Gateway, Group, GroupKey, PairKey, Service, ServiceHop, Table, Verdict, Vrf,
-};
+pub use service::{Balance, Service, ServiceHop, Threshold, WhileDown};
+pub use table::{BridgeDomain, Gateway, Group, GroupKey, PairKey, Table, Verdict, Vrf};

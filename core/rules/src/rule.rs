@@ -1,6 +1,7 @@
 //! One rule and the ordered, immutable sets rules come in.
 
 use std::cmp::Reverse;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -135,6 +136,22 @@ impl Match {
             || self.icmp != IcmpMatch::default()
     }
 
+    /// How little of a packet it looks at: 0 is the narrowest. The order is that of ACI's filter
+    /// priorities (actrlFltPrio): TCP flags, both ports, destination port, source port, protocol,
+    /// fragments, less.
+    pub fn breadth(&self) -> u8 {
+        let (from, to) = (self.sport != PortRange::ANY, self.dport != PortRange::ANY);
+        match (from, to) {
+            _ if self.tcp != TcpMatch::Any => 0,
+            (true, true) => 1,
+            (false, true) => 2,
+            (true, false) => 3,
+            _ if self.proto.is_some() => 4,
+            _ if self.later_fragments_only => 5,
+            _ => 6,
+        }
+    }
+
     /// Whether `packet` is one of these packets.
     pub fn matches(&self, packet: &Packet) -> bool {
         if !self.ether.matches(packet.ether) {
@@ -234,9 +251,11 @@ pub struct Origin {
     pub reverse: bool,
 }
 
-/// An immutable set of rules, ordered as they are to be tried: by priority, deny before redirect
-/// before permit, stateful before stateless, logged before unlogged, treated before untreated, then by
-/// [`RuleId`]. The first match decides,
+/// An immutable set of rules, ordered as they are to be tried: by priority, deny before what passes,
+/// redirect before permit, stateful before stateless, logged before unlogged, treated before
+/// untreated, then by [`RuleId`]. At a priority at which some are redirected, what passes is tried by
+/// [`Match::breadth`] first, so that a narrow permit is an exception from a wide redirect (Cisco ACI
+/// contract guide, *contract priorities*). The first match decides,
 /// so the numbers, which depend on history, only decide who is named among rules that do the same.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct RuleSet {
@@ -249,13 +268,15 @@ pub struct RuleSet {
 impl RuleSet {
     /// Puts `rules` in the order in which they are tried.
     pub fn new(id: RuleSetId, mut rules: Vec<Rule>) -> RuleSet {
+        let redirects = rules.iter().filter(|rule| rule.action == Action::Redirect);
+        let redirected: BTreeSet<u16> = redirects.map(|rule| rule.priority).collect();
         rules.sort_by_key(|r| {
-            let action = match r.action {
-                Action::Deny => 0,
-                Action::Redirect => 1,
-                Action::Permit => 2,
-            };
-            (r.priority, action, !r.stateful, !r.log, Reverse(r.treatment), r.id)
+            let passes = r.action != Action::Deny;
+            let by_breadth = passes && redirected.contains(&r.priority);
+            let breadth = if by_breadth { r.matches.breadth() } else { 0 };
+            let permit = r.action == Action::Permit;
+            let rank = (r.priority, passes, breadth, permit);
+            (rank, !r.stateful, !r.log, Reverse(r.treatment), r.id)
         });
         // One rule may come by several ways.
         rules.dedup();

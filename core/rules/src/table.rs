@@ -7,8 +7,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Action, BdId, ClassId, External, GroupId, Mac, Origin, Outside, Packet, Reason, Rule, RuleId,
-    RuleSet, RuleSetId, ScopeId, ServiceId,
+    Action, BdId, ClassId, External, GroupId, Mac, Origin, Outside, Packet, Quality, Reason, Rule,
+    RuleId, RuleSet, RuleSetId, ScopeId, Service, ServiceId,
 };
 
 /// A VRF: one routing and policy-scope domain.
@@ -49,24 +49,6 @@ pub struct GroupKey {
     pub scope: ScopeId,
     /// The group's class within it.
     pub class: ClassId,
-}
-
-/// What traffic is sent through, or copied to.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Service {
-    /// DN of the redirect policy, or of the copy device.
-    pub name: Arc<str>,
-    /// Where it is sent; one of them a flow.
-    pub hops: Vec<ServiceHop>,
-}
-
-/// One address of a service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct ServiceHop {
-    /// Its address.
-    pub ip: IpAddr,
-    /// Its Ethernet address.
-    pub mac: Mac,
 }
 
 /// A group of endpoints treated alike.
@@ -156,6 +138,9 @@ pub struct Table {
     /// Services that rules name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub services: BTreeMap<ServiceId, Service>,
+    /// Quality of service of groups that ask for any.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", with = "as_list")]
+    pub qualities: BTreeMap<GroupKey, Quality>,
     /// Where each rule comes from.
     pub origins: BTreeMap<RuleId, Origin>,
     /// The world outside, for VRFs that have a way there.

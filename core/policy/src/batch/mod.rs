@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use crate::compile::Compiled;
 use crate::front;
-use crate::trace::{self, Side};
+use crate::trace::{self, Side, Treated};
 
 pub use line::{Ether, Flags, OneOrMany, Question, State, Told};
 pub use names::NameOrNumber;
@@ -40,6 +40,9 @@ pub struct Answer {
     /// DN of the receiver's group, where it has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub to_group: Option<String>,
+    /// What else happens to it if it passes.
+    #[serde(flatten)]
+    pub treated: Treated,
 }
 
 /// A question or an endpoint that cannot be understood.
@@ -185,7 +188,11 @@ impl<'c> Batch<'c> {
             State::New => self.judge(&from, &to, &packet),
             State::Established => self.judge_reply(&from, &to, &packet),
         };
-        Ok(self.answer(verdict, from.group, to.group))
+        let treated = match (&from.side, &to.side) {
+            (Some(src), Some(dst)) => trace::treatment(self.compiled, src, dst, &packet, &verdict),
+            _ => Treated::default(),
+        };
+        Ok(self.answer(verdict, treated, from.group, to.group))
     }
 
     /// Both ends. An address that is no endpoint's is outside the VRF of the other end.
@@ -240,13 +247,20 @@ impl<'c> Batch<'c> {
     /// is judged like any packet.
     fn judge_reply(&self, from: &Stand, to: &Stand, packet: &Packet) -> Verdict {
         let opening = self.judge(to, from, &opening(packet));
-        if opening.action == Action::Permit && opening.stateful {
-            return Verdict { reason: Reason::Established, ..opening };
+        if opening.action != Action::Deny && opening.stateful {
+            let action = Action::Permit;
+            return Verdict { action, reason: Reason::Established, ..opening };
         }
         self.judge(from, to, packet)
     }
 
-    fn answer(&self, verdict: Verdict, from: Option<String>, to: Option<String>) -> Answer {
+    fn answer(
+        &self,
+        verdict: Verdict,
+        treated: Treated,
+        from: Option<String>,
+        to: Option<String>,
+    ) -> Answer {
         let dns = |rule| {
             let dn = |group: &Option<String>| group.as_ref().and_then(|text| text.parse().ok());
             let (from, to): (Option<Dn>, Option<Dn>) = (dn(&from), dn(&to));
@@ -260,6 +274,8 @@ impl<'c> Batch<'c> {
             let texts = relations.into_iter().flatten().map(|dn| dn.to_string());
             Some(std::iter::once(chain.subject).chain(texts).collect())
         };
+        let mut origin: Vec<String> = verdict.rule.and_then(dns).unwrap_or_default();
+        origin.extend(treated.services.iter().chain(&treated.copy).map(|dn| dn.to_string()));
         Answer {
             verdict: match verdict.action {
                 Action::Permit => "allow",
@@ -268,10 +284,11 @@ impl<'c> Batch<'c> {
             },
             reason: verdict.reason.name(),
             rule: verdict.rule.map(|rule| rule.0),
-            origin: verdict.rule.and_then(dns).unwrap_or_default(),
+            origin,
             log: verdict.log,
             from_group: from,
             to_group: to,
+            treated,
         }
     }
 }

@@ -36,6 +36,7 @@ pub mod priority;
 mod selection;
 mod sides;
 mod taboo;
+mod treatment;
 
 pub use outside::Ends;
 
@@ -102,6 +103,7 @@ fn compile_intent(intent: Intent, problems: Vec<Problem>, numbers: &mut Numbers)
     intra::fill(&mut builder, &intent, &members);
     builder.unenforced(&intent);
     outside::fill(&mut builder, &intent, &members);
+    qualities(&mut builder, &intent, &members);
     let of = |kind| members.iter().filter(move |member| member.kind == kind);
     let groups = of(Kind::Inside).map(|member| (member.dn.clone(), member.ends.key)).collect();
     let externals = of(Kind::Outside).map(|member| (member.dn.clone(), member.ends)).collect();
@@ -118,6 +120,14 @@ struct Default<'a> {
     /// Tells the defaults of one holder apart.
     which: &'a str,
     reverse: bool,
+}
+
+/// Puts what groups ask of the quality of their traffic into the table.
+fn qualities(builder: &mut Builder<'_>, intent: &Intent, members: &[Member<'_>]) {
+    for member in members {
+        let quality = intent.qualities.get(member.dn);
+        builder.table.qualities.extend(quality.map(|quality| (member.ends.key, quality.clone())));
+    }
 }
 
 /// The table being built.

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use selvage_model::Dn;
-use selvage_rules::{Action, Match, Origin, Reason, Rule, Treatment};
+use selvage_rules::{Action, Match, Origin, Rule};
 
 use super::priority::Breadth;
 use super::selection::{self, Part, Users};
+use super::treatment::{self, Outcome};
 use super::{Builder, Ends, Kind, Member};
 use crate::ir::{Clause, Contract, DenyRank, Intent, Relation, Scope, Way};
 use crate::number::RuleKey;
@@ -196,8 +197,12 @@ pub(super) fn rules(
     let subjects = part.subjects.iter().filter_map(|at| contract.subjects.get(*at));
     for clause in subjects.flat_map(|subject| intent.clauses_of(subject)) {
         let (there, here) = directions(&clause);
-        forward.extend(there.and_then(|matches| numbered(builder, &clause, matches, false)));
-        back.extend(here.and_then(|matches| numbered(builder, &clause, matches, true)));
+        let mut rule = |matches: Option<Match>, reverse| {
+            let outcome = outcome(builder, intent, contract, part, &clause, reverse)?;
+            numbered(builder, &clause, matches?, reverse, outcome)
+        };
+        forward.extend(rule(there, false));
+        back.extend(rule(here, true));
     }
     (forward, back)
 }
@@ -219,12 +224,28 @@ pub(crate) fn directions(clause: &Clause<'_>) -> (Option<Match>, Option<Match>) 
     }
 }
 
+/// What a contract does one way with what an entry of it matches; `None` if nothing.
+fn outcome(
+    builder: &mut Builder<'_>,
+    intent: &Intent,
+    contract: &Contract,
+    part: &Part,
+    clause: &Clause<'_>,
+    reverse: bool,
+) -> Option<Outcome> {
+    if clause.used.action == Action::Deny {
+        return Some(Outcome::DENY);
+    }
+    treatment::of_permit(builder, intent, contract, clause.term, part.class, reverse)
+}
+
 /// The rule for one entry, one way.
 pub(super) fn numbered(
     builder: &mut Builder<'_>,
     clause: &Clause<'_>,
     matches: Match,
     reverse: bool,
+    outcome: Outcome,
 ) -> Option<Draft> {
     let Clause { subject, term, used, entry } = clause;
     let key = RuleKey { holder: term.dn.shared(), entry: entry.dn.shared(), reverse };
@@ -236,11 +257,11 @@ pub(super) fn numbered(
         id,
         priority: 0,
         matches,
-        action: used.action,
-        reason: Reason::Contract,
-        stateful: entry.stateful && used.action == Action::Permit,
-        log: used.log,
-        treatment: Treatment::default(),
+        action: outcome.action,
+        reason: outcome.reason,
+        stateful: entry.stateful && outcome.action != Action::Deny,
+        log: used.log || term.through.log,
+        treatment: outcome.treatment,
     };
     Some(Draft { rule, rank: Some(used.rank) })
 }

@@ -6,6 +6,7 @@
 use selvage_rules::{ClassId, GroupKey};
 
 use super::sides::{Domain, Sides, numbered};
+use super::treatment::Outcome;
 use super::{Builder, Ends, Member, priority};
 use crate::ir::Intent;
 
@@ -28,7 +29,7 @@ pub(super) fn sides(
         }
         let clauses = intent.clauses(taboo);
         let rules = clauses.filter_map(|clause| {
-            let draft = numbered(builder, &clause, clause.entry.matches, false)?;
+            let draft = numbered(builder, &clause, clause.entry.matches, false, Outcome::DENY)?;
             Some(draft.ranked(priority::TABOO))
         });
         let forward = rules.collect::<Vec<_>>();

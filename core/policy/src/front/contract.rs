@@ -5,16 +5,20 @@ use std::collections::BTreeSet;
 use selvage_model::{Dn, Mo};
 use selvage_rules::Action;
 
+use super::qos::marking;
 use super::relation::{labels, match_type};
-use super::{Reader, entry, exception};
+use super::{Reader, entry, exception, service};
 use crate::ir::{
-    Chosen, Contract, DenyRank, Entry, Filter, FilterUse, Intent, Label, MatchType, Scope, Subject,
-    Term, Way,
+    Chosen, Contract, DenyRank, Entry, Filter, FilterUse, Intent, Label, Marking, MatchType, Scope,
+    Subject, Term, Way,
 };
 use crate::problem::Cause;
 
-/// Parts of a subject that hold filters for one direction.
-const TERMS: &[(&str, Way)] = &[("vzInTerm", Way::ToProvider), ("vzOutTerm", Way::ToConsumer)];
+/// Parts of a subject that hold filters for one direction, and how each names its service graph.
+const TERMS: &[(&str, &str, Way)] = &[
+    ("vzInTerm", "vzRsInTermGraphAtt", Way::ToProvider),
+    ("vzOutTerm", "vzRsOutTermGraphAtt", Way::ToConsumer),
+];
 
 pub(super) fn filters(reader: &mut Reader<'_>, intent: &mut Intent) {
     for mo in reader.objects.all("vzFilter") {
@@ -40,9 +44,12 @@ pub(super) fn filters(reader: &mut Reader<'_>, intent: &mut Intent) {
 pub(super) fn contracts(reader: &mut Reader<'_>, intent: &mut Intent) {
     for mo in reader.objects.all("vzBrCP") {
         let subjects = reader.objects.under(mo.dn(), "vzSubj");
-        let subjects = subjects.into_iter().map(|mo| subject(reader, intent, mo)).collect();
+        let contract = mo;
+        let subjects =
+            subjects.into_iter().map(|mo| subject(reader, intent, contract, mo)).collect();
         let exceptions = exception::of(reader, mo.dn());
-        let contract = Contract { scope: scope(mo.get("scope")), subjects, exceptions };
+        let contract =
+            Contract { scope: scope(mo.get("scope")), subjects, exceptions, marking: marking(mo) };
         intent.contracts.insert(mo.dn().clone(), contract);
     }
 }
@@ -59,14 +66,33 @@ fn scope(word: &str) -> Scope {
 /// The subject `mo`. If a part of it denies and is broken, what it was to deny is unknown, so
 /// nothing of it may permit; what else it denies, it still does, since another subject may permit
 /// just that.
-fn subject(reader: &mut Reader<'_>, intent: &Intent, mo: &Mo) -> Subject {
+fn subject(reader: &mut Reader<'_>, intent: &mut Intent, contract: &Mo, mo: &Mo) -> Subject {
     let mut broken = Vec::new();
     let uses_here = uses(reader, intent, mo.dn(), "vzRsSubjFiltAtt", &mut broken);
-    let mut terms = vec![Term { dn: mo.dn().clone(), way: way(mo), uses: uses_here }];
-    for (class, way) in TERMS {
+    let whole = [(mo.dn(), "vzRsSubjGraphAtt"), (contract.dn(), "vzRsGraphAtt")];
+    let mut terms = vec![Term {
+        dn: mo.dn().clone(),
+        way: way(mo),
+        marking: marking(mo),
+        through: service::through(reader, intent, contract, &whole),
+        uses: uses_here,
+    }];
+    for (class, graph, way) in TERMS {
         for term in reader.objects.under(mo.dn(), class) {
             let uses = uses(reader, intent, term.dn(), "vzRsFiltAtt", &mut broken);
-            terms.push(Term { dn: term.dn().clone(), way: *way, uses });
+            let [subject, contract_wide] = whole;
+            let graphs = [(term.dn(), *graph), subject, contract_wide];
+            let (own, of_subject) = (marking(term), marking(mo));
+            terms.push(Term {
+                dn: term.dn().clone(),
+                way: *way,
+                uses,
+                marking: Marking {
+                    class: own.class.or(of_subject.class),
+                    dscp: own.dscp.or(of_subject.dscp),
+                },
+                through: service::through(reader, intent, contract, &graphs),
+            });
         }
     }
     if !broken.is_empty() {

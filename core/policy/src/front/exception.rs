@@ -1,4 +1,5 @@
-//! Exceptions of contracts and subjects, and the tags that they may look at.
+//! Exceptions of contracts and subjects, and the tags that they may look at: the tag a group has for
+//! them (`exceptionTag`), and the tags of any object.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -41,7 +42,7 @@ pub(super) fn of(reader: &mut Reader<'_>, of: &Dn) -> Vec<Exception> {
     found
 }
 
-/// Reads the tags of groups, if any exception looks at them: names of tags, and keys and values.
+/// Reads the tags of groups, if any exception looks at them.
 pub(super) fn tags(reader: &Reader<'_>, intent: &mut Intent) {
     let looks = |exceptions: &[Exception]| exceptions.iter().any(|e| e.field == Field::Tag);
     let mut contracts = intent.contracts.values();
@@ -53,9 +54,8 @@ pub(super) fn tags(reader: &Reader<'_>, intent: &mut Intent) {
         for mo in reader.objects.under(dn, "tagInst") {
             words.insert(mo.get("name").into());
         }
-        for mo in ["tagTag", "tagAnnotation"].iter().flat_map(|c| reader.objects.under(dn, c)) {
-            words.extend([mo.get("key").into(), mo.get("value").into()]);
-        }
+        let own = reader.tree.get(dn.as_str()).map(|mo| mo.get("exceptionTag"));
+        words.extend(own.map(Arc::from));
         words.remove("");
         if !words.is_empty() {
             intent.tags.insert(dn.clone(), words);

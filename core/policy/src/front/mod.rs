@@ -8,12 +8,15 @@ mod contract;
 mod endpoint;
 mod entry;
 mod exception;
+mod graph;
 mod group;
 mod inherit;
 mod network;
 mod objects;
 mod outside;
+mod qos;
 mod relation;
+mod service;
 mod stance;
 
 use selvage_model::{Dn, Mo, Tree};
@@ -33,12 +36,14 @@ pub fn read(tree: &Tree) -> (Intent, Vec<Problem>) {
     network::vrfs(&mut reader, &mut intent);
     network::bridge_domains(&mut reader, &mut intent);
     contract::filters(&mut reader, &mut intent);
+    service::policies(&mut reader, &mut intent);
     contract::contracts(&mut reader, &mut intent);
     stance::taboos(&mut reader, &mut intent);
     group::groups(&mut reader, &mut intent);
     network::subnets(&mut reader, &mut intent);
     outside::read(&mut reader, &mut intent);
     inherit::read(&mut reader, &mut intent);
+    qos::groups(&mut reader, &mut intent);
     exception::tags(&reader, &mut intent);
     (intent, reader.problems)
 }

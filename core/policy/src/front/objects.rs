@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use selvage_model::{Dn, Mo, Tree};
 
 /// Classes whose objects are read one after the other.
-const LISTED: &[&str] = &["fvCtx", "fvBD", "fvAEPg", "vzFilter", "vzBrCP", "vzTaboo", "l3extOut"];
+const LISTED: &[&str] =
+    &["fvCtx", "fvBD", "fvAEPg", "vzFilter", "vzBrCP", "vzTaboo", "l3extOut", "vnsSvcRedirectPol"];
 
 /// Classes whose objects are read through the object that contains them.
 const SHELVED: &[&str] = &[
@@ -37,7 +38,26 @@ const SHELVED: &[&str] = &[
     "vzException",
     "vzRsIf",
     "tagInst",
-    "tagTag",
+    "vzRsSubjGraphAtt",
+    "vzRsInTermGraphAtt",
+    "vzRsOutTermGraphAtt",
+    "vzRsGraphAtt",
+    "vnsAbsNode",
+    "vnsAbsConnection",
+    "vnsRsAbsConnectionConns",
+    "vnsRsNodeToLDev",
+    "vnsLDevCtx",
+    "vnsRsLDevCtxToLDev",
+    "vnsLIfCtx",
+    "vnsRsLIfCtxToSvcRedirectPol",
+    "vnsRedirectDest",
+    "vnsL1L2RedirectDest",
+    "vnsRsRedirectHealthGroup",
+    "vnsRsIPSLAMonitoringPol",
+    "fvRsCustQosPol",
+    "fvRsDppPol",
+    "qosDscpClass",
+    "qosDot1PClass",
     "l3extRsEctx",
     "l3extInstP",
     "l3extSubnet",

@@ -6,7 +6,10 @@ use selvage_rules::Action;
 
 use super::Reader;
 use super::relation::relations;
-use crate::ir::{Chosen, Contract, DenyRank, FilterUse, Intent, Scope, Stance, Subject, Term, Way};
+use crate::ir::{
+    Chosen, Contract, DenyRank, FilterUse, Intent, Marking, Scope, Stance, Subject, Term, Through,
+    Way,
+};
 use crate::problem::Cause;
 
 /// Reads the taboo contracts. One of which a part is missing or broken is absent: what it denies is
@@ -21,6 +24,7 @@ pub(super) fn taboos(reader: &mut Reader<'_>, intent: &mut Intent) {
             scope: Scope::Global,
             subjects,
             exceptions: Vec::new(),
+            marking: Marking::default(),
         });
         intent.taboos.extend(taboo.map(|taboo| (mo.dn().clone(), taboo)));
     }
@@ -39,7 +43,13 @@ fn subject(reader: &Reader<'_>, intent: &Intent, mo: &Mo) -> Option<Subject> {
             rank: DenyRank::Default,
         });
     }
-    let terms = vec![Term { dn: mo.dn().clone(), way: Way::ToProvider, uses }];
+    let terms = vec![Term {
+        dn: mo.dn().clone(),
+        way: Way::ToProvider,
+        uses,
+        marking: Marking::default(),
+        through: Through::default(),
+    }];
     let (chosen, exceptions) = (Chosen::default(), Vec::new());
     Some(Subject { dn: mo.dn().clone(), terms, chosen, exceptions })
 }

@@ -6,7 +6,7 @@
 //! the same history always give the same numbers.
 //!
 //! A number whose key is gone is kept for it. VNIs, group and class ids are handed to somebody else
-//! only when their pool has no fresh one left, the one gone longest first. Rule and rule set ids are
+//! only when their pool has no fresh one left, the one gone longest first. Rule, rule set and service ids are
 //! never handed to another key: there are four billion of each, and an agent may hold on to an old
 //! rule set for as long as it likes.
 
@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use selvage_model::Dn;
-use selvage_rules::{BdId, ClassId, GroupId, Rule, RuleId, RuleSetId, ScopeId};
+use selvage_rules::{BdId, ClassId, GroupId, Rule, RuleId, RuleSetId, ScopeId, Service, ServiceId};
 use serde::{Deserialize, Serialize};
 
 pub use pool::Exhausted;
@@ -39,6 +39,8 @@ const CLASS: Range = Range {
 const RULE: Range = Range { what: "rule ids", first: 1, last: u32::MAX, remember: Some(REMEMBER) };
 const RULE_SET: Range =
     Range { what: "rule set ids", first: 1, last: u32::MAX, remember: Some(REMEMBER) };
+const SERVICE: Range =
+    Range { what: "service ids", first: 1, last: u32::MAX, remember: Some(REMEMBER) };
 
 /// What a rule is made from, which is what its number stands for.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -71,6 +73,8 @@ pub enum Slot {
     Rule(u32),
     /// A rule set.
     RuleSet(u32),
+    /// A service.
+    Service(u32),
 }
 
 /// Who holds a number.
@@ -83,6 +87,8 @@ pub enum Holder {
     Rule(RuleKey),
     /// A rule set of just these rules.
     RuleSet(Arc<[Rule]>),
+    /// A service of just this content.
+    Service(Arc<Service>),
 }
 
 /// One number and its holder, as a store keeps them.
@@ -125,6 +131,7 @@ pub struct Numbers {
     class_range: Range,
     rules: Pool<RuleKey>,
     rule_sets: Pool<Arc<[Rule]>>,
+    services: Pool<Arc<Service>>,
 }
 
 impl Default for Numbers {
@@ -136,6 +143,7 @@ impl Default for Numbers {
             class_range: CLASS,
             rules: Pool::new(RULE),
             rule_sets: Pool::new(RULE_SET),
+            services: Pool::new(SERVICE),
         }
     }
 }
@@ -157,6 +165,9 @@ impl Numbers {
                 (Slot::Rule(n), Holder::Rule(key)) => numbers.rules.restore(*n, key, retired),
                 (Slot::RuleSet(n), Holder::RuleSet(rules)) => {
                     numbers.rule_sets.restore(*n, rules, retired)
+                }
+                (Slot::Service(n), Holder::Service(service)) => {
+                    numbers.services.restore(*n, service, retired)
                 }
                 _ => false,
             };
@@ -182,6 +193,7 @@ impl Numbers {
         }
         collect(&mut changes, &mut self.rules, Slot::Rule, Holder::Rule);
         collect(&mut changes, &mut self.rule_sets, Slot::RuleSet, Holder::RuleSet);
+        collect(&mut changes, &mut self.services, Slot::Service, Holder::Service);
         changes
     }
 
@@ -216,6 +228,7 @@ impl Numbers {
             class_range: self.class_range,
             rules: self.rules.of_part(&part.rules),
             rule_sets: self.rule_sets.of_part(&part.rule_sets),
+            services: self.services.of_part(&part.services),
         }
     }
 
@@ -226,6 +239,7 @@ impl Numbers {
         self.classes.values_mut().for_each(Pool::begin);
         self.rules.begin();
         self.rule_sets.begin();
+        self.services.begin();
     }
 
     /// Says which objects exist, before any of them is numbered: VRFs and bridge domains, and groups
@@ -250,6 +264,7 @@ impl Numbers {
     pub(crate) fn finish(&mut self) {
         self.rules.retire();
         self.rule_sets.retire();
+        self.services.retire();
     }
 
     pub(crate) fn scope(&mut self, vrf: &Arc<str>) -> Result<ScopeId, Exhausted> {
@@ -276,6 +291,10 @@ impl Numbers {
 
     pub(crate) fn rule_set(&mut self, rules: &Arc<[Rule]>) -> Result<RuleSetId, Exhausted> {
         self.rule_sets.number(rules).map(RuleSetId)
+    }
+
+    pub(crate) fn service(&mut self, service: &Arc<Service>) -> Result<ServiceId, Exhausted> {
+        self.services.number(service).map(ServiceId)
     }
 
     /// Numbers with only `count` class ids a VRF, so that tests can run out of them.

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use selvage_rules::{Action, EtherType, Match, Rule, RuleId, RuleSet, TcpFlags};
+use selvage_rules::{Action, EtherType, Match, Rule, RuleId, RuleSet, TcpFlags, Treatment};
 use serde::{Deserialize, Serialize};
 
 use super::cube::{Bytes, Cube, Layout, compact, disjoint};
@@ -19,8 +19,8 @@ pub enum Kind {
     Loses,
     /// It was denied and will be permitted.
     Gains,
-    /// It stays permitted, or denied, but differs in whether answers pass by the connection or in
-    /// whether it is logged.
+    /// It stays permitted, or denied, but differs in whether answers pass by the connection, in
+    /// whether it is logged, or in how it is treated: the services it is sent through, its marks.
     Alters,
 }
 
@@ -51,19 +51,32 @@ pub enum Ruling<'t> {
 /// What is done with a packet, authors aside.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Effect {
-    permit: bool,
+    action: Action,
     stateful: bool,
     log: bool,
+    treatment: Treatment,
+}
+
+impl Effect {
+    fn passes(self) -> bool {
+        self.action != Action::Deny
+    }
 }
 
 impl<'t> Ruling<'t> {
     fn effect(self) -> Effect {
         match self {
             Ruling::By(rule) => {
-                let permit = rule.action == Action::Permit;
-                Effect { permit, stateful: permit && rule.stateful, log: rule.log }
+                let stateful = rule.action != Action::Deny && rule.stateful;
+                let Rule { action, log, treatment, .. } = *rule;
+                Effect { action, stateful, log, treatment }
             }
-            _ => Effect { permit: false, stateful: false, log: false },
+            _ => Effect {
+                action: Action::Deny,
+                stateful: false,
+                log: false,
+                treatment: Treatment::default(),
+            },
         }
     }
 
@@ -186,7 +199,7 @@ pub fn delta<'t>(before: Option<Rules<'t>>, after: Option<Rules<'t>>) -> Vec<Shi
 }
 
 fn kind(before: Effect, after: Effect) -> Option<Kind> {
-    match (before.permit, after.permit) {
+    match (before.passes(), after.passes()) {
         _ if before == after => None,
         (true, false) => Some(Kind::Loses),
         (false, true) => Some(Kind::Gains),

@@ -266,7 +266,7 @@ fn unseen(ruling: delta::Ruling<'_>) -> Decision {
             action: rule.action,
             reason: rule.reason,
             rule: Some(rule.id),
-            stateful: rule.stateful && rule.action == Action::Permit,
+            stateful: rule.stateful && rule.action != Action::Deny,
             log: rule.log,
         },
         None => Verdict::IMPLICIT_DENY,

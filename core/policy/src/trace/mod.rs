@@ -4,13 +4,14 @@
 mod flow;
 mod miss;
 mod place;
+mod treated;
 mod words;
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use selvage_model::Dn;
-use selvage_rules::{Action, ClassId, EtherType, GroupKey, Packet, Reason, RuleId, Verdict};
+use selvage_rules::{Action, ClassId, EtherType, GroupKey, Packet, Reason, Rule, RuleId, Verdict};
 use serde::Serialize;
 
 use crate::compile::Compiled;
@@ -23,6 +24,7 @@ pub(crate) use flow::protocol_name;
 pub use flow::{Flow, ParseFlowError, describe, parse_flow, reply};
 pub use miss::{Miss, Why};
 pub use place::{FindError, Place, find};
+pub use treated::Treated;
 pub(crate) use words::name;
 
 /// What happens to a flow between two ends, and why.
@@ -87,6 +89,9 @@ pub struct Leg {
     pub verdict: Verdict,
     /// The objects behind the rule that decided.
     pub chain: Option<Chain>,
+    /// What else happens to it if it passes.
+    #[serde(skip_serializing_if = "Treated::is_nothing")]
+    pub treated: Treated,
     /// What comes nearest to allowing it, nearest first; only where it is denied.
     pub misses: Vec<Miss>,
     /// All this in one sentence.
@@ -137,7 +142,7 @@ pub fn trace_packet(compiled: &Compiled, from: &Place, to: &Place, packet: &Pack
     let (from, to) = (end(compiled, from), end(compiled, to));
     let forward = leg(compiled, &from, &to, packet, false);
     let answer = reply(packet);
-    let back = if forward.verdict.action == Action::Permit && forward.verdict.stateful {
+    let back = if forward.verdict.action != Action::Deny && forward.verdict.stateful {
         established(&forward, answer)
     } else {
         leg(compiled, &to, &from, &answer, true)
@@ -219,6 +224,38 @@ pub(crate) fn judge(compiled: &Compiled, src: &Side, dst: &Side, packet: &Packet
     table.judge(src.scope, src.class, dst.class, packet)
 }
 
+/// The rule that decides about a packet from one group to another, where the network carries it.
+pub fn deciding<'c>(
+    compiled: &'c Compiled,
+    from: &Dn,
+    to: &Dn,
+    packet: &Packet,
+) -> Option<&'c Rule> {
+    let (src, dst) = (side(compiled, from)?, side(compiled, to)?);
+    judge(compiled, &src, &dst, packet).rule?;
+    let (from, to) = (src.source, dst.destination);
+    let decided = compiled.table.deciding_rule(from.scope, from.class, to.class, packet);
+    decided.map(|(_, rule)| rule)
+}
+
+/// What else happens to a packet that this verdict lets pass.
+pub(crate) fn treatment(
+    compiled: &Compiled,
+    src: &Side,
+    dst: &Side,
+    packet: &Packet,
+    verdict: &Verdict,
+) -> Treated {
+    let (from, to) = (src.source, dst.destination);
+    let decided = compiled.table.deciding_rule(from.scope, from.class, to.class, packet);
+    match decided {
+        Some((_, rule)) if verdict.rule == Some(rule.id) => {
+            treated::treated(&compiled.table, from, rule, packet)
+        }
+        _ => Treated::default(),
+    }
+}
+
 fn dropped(reason: Reason) -> Verdict {
     Verdict { reason, ..Verdict::IMPLICIT_DENY }
 }
@@ -266,15 +303,21 @@ fn leg(compiled: &Compiled, from: &End, to: &End, packet: &Packet, is_answer: bo
     } else {
         Vec::new()
     };
-    let mut leg = Leg { packet: *packet, verdict, chain, misses, text: String::new() };
+    let sides = side(compiled, &from.group).zip(side(compiled, &to.group));
+    let treated = sides
+        .map(|(src, dst)| treatment(compiled, &src, &dst, packet, &verdict))
+        .unwrap_or_default();
+    let mut leg = Leg { packet: *packet, verdict, chain, treated, misses, text: String::new() };
     leg.text = words::sentence(from, to, &leg, is_answer);
     leg
 }
 
 fn established(forward: &Leg, packet: Packet) -> Leg {
-    let verdict = Verdict { reason: Reason::Established, ..forward.verdict };
+    let action = Action::Permit;
+    let verdict = Verdict { action, reason: Reason::Established, ..forward.verdict };
     let text = format!("the answer passes: {}", Reason::Established.text());
-    Leg { packet, verdict, chain: forward.chain.clone(), misses: Vec::new(), text }
+    let (chain, treated) = (forward.chain.clone(), Treated::default());
+    Leg { packet, verdict, chain, treated, misses: Vec::new(), text }
 }
 
 /// The objects behind `rule`, given the groups it was found between.

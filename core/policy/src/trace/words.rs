@@ -3,7 +3,7 @@
 use selvage_model::Dn;
 use selvage_rules::{Action, Reason};
 
-use super::{End, Flow, Leg};
+use super::{End, Flow, Leg, treated};
 
 /// The name an object has in its DN, without what its class puts before it.
 pub(crate) fn name(dn: &Dn) -> &str {
@@ -33,14 +33,22 @@ pub(super) fn sentence(from: &End, to: &End, leg: &Leg, is_answer: bool) -> Stri
     let (a, b) = (who(from), who(to));
     let chain = chain.as_ref();
     let by = chain.and_then(|c| c.contract.as_ref()).map(name);
-    if verdict.action == Action::Permit {
+    if verdict.action != Action::Deny {
         let why = match (by, chain.and_then(|c| c.entry.as_ref())) {
             (Some(contract), Some(entry)) => {
                 format!("contract {contract} allows it (entry {})", name(entry))
             }
             _ => verdict.reason.text().to_owned(),
         };
-        return format!("{flow} from {a} reaches {b}: {why}");
+        let also = treated::words(&leg.treated);
+        let way = match &leg.treated.services[..] {
+            [] => String::new(),
+            services => {
+                let names = services.iter().map(|dn| dn.rsplit_once("Pol-").map_or(&**dn, |p| p.1));
+                format!(" through {}", names.collect::<Vec<_>>().join(" and "))
+            }
+        };
+        return format!("{flow} from {a} reaches {b}{way}: {why}{also}");
     }
     let why = match verdict.reason {
         Reason::Denied => match by {
@@ -62,7 +70,7 @@ pub(super) fn sentence(from: &End, to: &End, leg: &Leg, is_answer: bool) -> Stri
 /// What happens to a flow: to its first packet, and whether an answer comes back.
 pub(super) fn summary(forward: &Leg, back: &Leg) -> String {
     let answered = match (forward.verdict.action, back.verdict.action) {
-        (Action::Permit, Action::Deny) => ", but the answer does not come back",
+        (Action::Permit | Action::Redirect, Action::Deny) => ", but the answer does not come back",
         _ => "",
     };
     format!("{}{answered}", forward.text)

@@ -16,6 +16,10 @@ use super::world::{objects, put, tree};
 const GROUPS: usize = 5;
 
 pub fn line() -> impl Strategy<Value = String> {
+    prop_oneof![3 => plain(), 1 => beside()]
+}
+
+fn plain() -> impl Strategy<Value = String> {
     let tenant = select(&["t", "common"]);
     let n = 0..3_u8;
     let group = 0..GROUPS;
@@ -72,7 +76,8 @@ pub fn line() -> impl Strategy<Value = String> {
 pub fn policy() -> impl Strategy<Value = Vec<String>> {
     let ground = ["ctx-v0", "BD-b0/rsctx tnFvCtxName=v0", "BD-b1/rsctx tnFvCtxName=v0"];
     let groups = (0..GROUPS).map(|g| format!("ap-a{}/epg-g{g}/rsbd tnFvBDName=b{}", g % 2, g % 2));
-    let ground: Vec<String> = ground.into_iter().map(str::to_owned).chain(groups).collect();
+    let ground = ground.iter().chain(DEVICE).map(|line| (*line).to_owned());
+    let ground: Vec<String> = ground.chain(groups).collect();
     prop::collection::vec(line(), 0..50).prop_map(move |lines| [ground.clone(), lines].concat())
 }
 
@@ -99,6 +104,61 @@ fn packet() -> impl Strategy<Value = Packet> {
         })
 }
 
+/// What narrows contracts, hands them on, and says what happens to what they permit.
+fn beside() -> impl Strategy<Value = String> {
+    let n = 0..3_u8;
+    let group = 0..GROUPS;
+    let word = select(&["x", "y"]);
+    let of_group =
+        select(&["rsprov/provlbl", "rsprov/provsubjlbl", "rscons/conslbl", "rscons/conssubjlbl"]);
+    let of_subject = select(&["provsubjlbl", "conssubjlbl"]);
+    let kind = select(&["All", "AtleastOne", "AtmostOne", "None"]);
+    let name = select(&["g.*", "g0", "g1", "([", ""]);
+    let service = select(&[
+        "svcCont/svcRedirectPol-p thresholdEnable=yes",
+        "svcCont/svcRedirectPol-p thresholdEnable=yes thresholdDownAction=deny",
+        "svcCont/svcRedirectPol-p/RedirectDest_ip-[10.9.0.1] mac=00:00:00:00:09:01",
+        "svcCont/svcRedirectPol-p/RedirectDest_ip-[10.9.0.2] mac=00:00:00:00:09:02",
+        "ldevCtx-c-any-g-g-n-N/lIfCtx-c-consumer/rsLIfCtxToSvcRedirectPol \
+         tDn=uni/tn-t/svcCont/svcRedirectPol-p",
+        "ldevCtx-c-any-g-g-n-N/lIfCtx-c-provider",
+        "AbsGraph-g/AbsNode-M",
+    ]);
+    prop_oneof![
+        3 => (group.clone(), of_group, n.clone(), word.clone()).prop_map(|(g, of, c, w)| {
+            let (relation, label) = of.split_once('/').unwrap();
+            format!("ap-a{}/epg-g{g}/{relation}-c{c}/{label}-{w}", g % 2)
+        }),
+        2 => (n.clone(), of_subject, word)
+            .prop_map(|(c, label, w)| format!("brc-c{c}/subj-s/{label}-{w}")),
+        1 => (n.clone(), kind.clone())
+            .prop_map(|(c, k)| format!("brc-c{c}/subj-s provMatchT={k} consMatchT={k}")),
+        1 => (group.clone(), n.clone(), kind)
+            .prop_map(|(g, c, k)| format!("ap-a{}/epg-g{g}/rsprov-c{c} matchT={k}", g % 2)),
+        2 => (n.clone(), select(&["", "/subj-s"]), name.clone(), name).prop_map(|(c, of, a, b)| {
+            format!("brc-c{c}{of}/excp-e field=EPg consRegex={a} provRegex={b}")
+        }),
+        2 => (group.clone(), group.clone()).prop_map(|(a, b)| {
+            format!("ap-a{}/epg-g{a}/rssecInherited-[uni/tn-t/ap-a{}/epg-g{b}]", a % 2, b % 2)
+        }),
+        1 => (group, n.clone())
+            .prop_map(|(g, c)| format!("ap-a{}/epg-g{g}/rsconsIf-c{c}", g % 2)),
+        1 => n.clone().prop_map(|c| format!("cif-c{c}/rsif tDn=uni/tn-t/brc-c{c}")),
+        1 => n.clone().prop_map(|c| format!("brc-c{c}/subj-s prio=level1 targetDscp=EF")),
+        2 => n.prop_map(|c| format!("brc-c{c}/subj-s/rsSubjGraphAtt tnVnsAbsGraphName=g")),
+        3 => service.prop_map(str::to_owned),
+    ]
+}
+
+/// What a device needs for graph `g` to be made.
+const DEVICE: &[&str] = &[
+    "AbsGraph-g/AbsNode-N",
+    "ldevCtx-c-any-g-g-n-N/lIfCtx-c-consumer",
+    "ldevCtx-c-any-g-g-n-N/lIfCtx-c-provider/rsLIfCtxToSvcRedirectPol \
+     tDn=uni/tn-t/svcCont/svcRedirectPol-q",
+    "svcCont/svcRedirectPol-q/RedirectDest_ip-[10.9.1.1] mac=00:00:00:00:09:09",
+];
+
 fn keys() -> impl Strategy<Value = BTreeSet<usize>> {
     prop::collection::btree_set(0..GROUPS, 0..GROUPS)
 }
@@ -116,6 +176,9 @@ proptest! {
             prop_assert_eq!(&RuleSet::new(*id, set.rules.clone()), &**set);
             for rule in &set.rules {
                 prop_assert!(table.origins.contains_key(&rule.id));
+                let service = rule.treatment.service;
+                prop_assert_eq!(rule.action == Action::Redirect, service.is_some());
+                prop_assert!(service.is_none_or(|id| table.services.contains_key(&id)));
             }
         }
         let used: BTreeSet<_> = table.pairs.values().collect();
@@ -203,8 +266,8 @@ proptest! {
         let groups: Vec<_> = compiled.groups.keys().cloned().collect();
         for cell in matrix(&compiled, &groups, &packets) {
             let Verdict { action, reason, rule, stateful, .. } = cell.verdict;
-            prop_assert_eq!(action == Action::Permit, reason.is_allow());
-            prop_assert!(!stateful || action == Action::Permit);
+            prop_assert_eq!(action != Action::Deny, reason.is_allow());
+            prop_assert!(!stateful || action != Action::Deny);
             prop_assert!(action == Action::Deny || rule.is_some());
             prop_assert!(rule.is_some() || cell.by == reason.name());
         }

@@ -9,10 +9,12 @@
 
 mod batch;
 mod broken;
+mod choosing;
 mod contracts;
 mod generated;
 mod numbers;
 mod outside;
 mod planning;
+mod services;
 mod tracing;
 mod world;

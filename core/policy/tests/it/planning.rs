@@ -43,14 +43,26 @@ fn atoms() -> Vec<Packet> {
     all
 }
 
-fn kind(before: Verdict, after: Verdict) -> Option<Kind> {
-    let effect = |v: Verdict| (v.action, v.stateful, v.log && v.rule.is_some());
-    match (before.action, after.action) {
+/// A verdict, and what else is done with the packet.
+type Judged = (Verdict, Treatment);
+
+fn kind(before: Judged, after: Judged) -> Option<Kind> {
+    let effect =
+        |(v, treatment): Judged| (v.action, v.stateful, v.log && v.rule.is_some(), treatment);
+    match (before.0.action == Action::Deny, after.0.action == Action::Deny) {
         _ if effect(before) == effect(after) => None,
-        (Action::Permit, Action::Deny) => Some(Kind::Loses),
-        (Action::Deny, Action::Permit) => Some(Kind::Gains),
+        (false, true) => Some(Kind::Loses),
+        (true, false) => Some(Kind::Gains),
         _ => Some(Kind::Alters),
     }
+}
+
+/// The verdict between two groups, and what else is done with the packet.
+fn judged(compiled: &Compiled, from: &str, to: &str, packet: &Packet) -> Judged {
+    let (from, to) = (from.parse().unwrap(), to.parse().unwrap());
+    let rule = trace::deciding(compiled, &from, &to, packet);
+    let treatment = rule.map(|rule| rule.treatment).unwrap_or_default();
+    (trace::verdict(compiled, &from, &to, packet), treatment)
 }
 
 /// What a plan says about one packet between two groups.
@@ -69,7 +81,7 @@ fn said(
 fn check_everything(
     (before, after): (&Table, &Table),
     names: &BTreeSet<Arc<str>>,
-    judge: impl Fn(bool, &str, &str, &Packet) -> Verdict,
+    judge: impl Fn(bool, &str, &str, &Packet) -> Judged,
 ) -> Result<(), TestCaseError> {
     let found = pairs::compare(before, after);
     let atoms = atoms();
@@ -78,7 +90,7 @@ fn check_everything(
         for packet in &atoms {
             let (was, will) = (judge(true, from, to, packet), judge(false, from, to, packet));
             let expected: Vec<_> =
-                kind(was, will).map(|kind| (kind, was.rule, will.rule)).into_iter().collect();
+                kind(was, will).map(|kind| (kind, was.0.rule, will.0.rule)).into_iter().collect();
             let got = said(shifts, carried, packet);
             prop_assert_eq!(got, expected, "{} -> {}: {:?}", from, to, packet);
         }
@@ -136,10 +148,10 @@ fn check_witness(
 ) -> Result<(), TestCaseError> {
     let Some(witness) = &change.witness else { return Ok(()) };
     let (from, to) = (witness.from.parse().unwrap(), witness.to.parse().unwrap());
-    let was = trace::verdict(before, &from, &to, &witness.packet);
-    let will = trace::verdict(after, &from, &to, &witness.packet);
+    let was = judged(before, &witness.from, &witness.to, &witness.packet);
+    let will = judged(after, &witness.from, &witness.to, &witness.packet);
     prop_assert_eq!(kind(was, will), Some(change.kind), "{:?}", change);
-    prop_assert_eq!((was, will), (change.before.verdict, change.after.verdict));
+    prop_assert_eq!((was.0, will.0), (change.before.verdict, change.after.verdict));
     prop_assert!(change.exactly.iter().any(|cube| cube.has(&witness.packet)));
     for (decision, compiled) in [(&change.before, before), (&change.after, after)] {
         let origin = decision.verdict.rule.map(|rule| &*compiled.table.origins[&rule].dn);
@@ -165,7 +177,7 @@ proptest! {
         let names = names(&[&before.table, &after.table]);
         check_everything((&before.table, &after.table), &names, |is_before, from, to, packet| {
             let compiled = if is_before { &before } else { &after };
-            trace::verdict(compiled, &from.parse().unwrap(), &to.parse().unwrap(), packet)
+            judged(compiled, from, to, packet)
         })?;
         let found = pairs::compare(&before.table, &after.table);
         let plan = plan(&before, &after);
@@ -227,7 +239,7 @@ proptest! {
         let (before, after) = (table(&before, &rules), table(&after, &rules));
         let names = names(&[&before, &after]);
         check_everything((&before, &after), &names, |is_before, from, to, packet| {
-            judge(if is_before { &before } else { &after }, from, to, packet)
+            (judge(if is_before { &before } else { &after }, from, to, packet), Treatment::default())
         })?;
     }
 }
