@@ -70,7 +70,7 @@ mod tests {
     fn what_is_not_done_is_said_once() {
         let mut table = Table::default();
         let service = Some(ServiceId(1));
-        let named = Service { name: "firewall".into(), hops: Vec::new() };
+        let named = Service { name: "firewall".into(), ..Service::default() };
         table.services.insert(ServiceId(1), named);
         let through = Treatment { service, ..Treatment::default() };
         let all = Treatment { service, class: Some(3), dscp: Some(46) };

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{Mac, ServiceId};
 
 /// What traffic is sent through, or copied to.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub struct Service {
     /// DN of the redirect policy, or of the copy device.
     pub name: Arc<str>,
