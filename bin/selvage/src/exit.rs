@@ -12,6 +12,8 @@ Exit codes:
   3    a daemon cannot be reached
   4    this machine lacks something: root, a kernel feature, a program
   5    the policy has changed since the plan was made; nothing was applied
+  6    `check`: an assertion does not hold
+  7    `check --strict`, `lint --strict`: lint found something
   10   `plan --detailed-exitcode`: objects would change, traffic would not
   11   `plan --detailed-exitcode`: traffic would change
   130  interrupted
@@ -39,6 +41,10 @@ pub enum Kind {
     Unable,
     /// A plan does not hold any more.
     Stale,
+    /// An assertion does not hold.
+    Untrue,
+    /// Lint found something, and was asked to be strict.
+    Untidy,
     /// Not a failure: what `plan --detailed-exitcode` found.
     Found(Difference),
     /// Ctrl-C.
@@ -101,6 +107,8 @@ pub fn report(result: Result<(), Failure>) -> ExitCode {
         Kind::Unreachable => 3,
         Kind::Unable => 4,
         Kind::Stale => 5,
+        Kind::Untrue => 6,
+        Kind::Untidy => 7,
         Kind::Found(Difference::Objects) => 10,
         Kind::Found(Difference::Traffic) => 11,
         Kind::Interrupted => 130,

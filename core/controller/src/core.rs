@@ -25,7 +25,7 @@ use crate::fabric::Fabric;
 use crate::overlay::{self, FaultKey};
 use crate::policy::Rendered;
 use crate::stamp::{self, stamp};
-use crate::{nodes, render};
+use crate::{check, nodes, render};
 
 /// What a request wants changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -208,6 +208,11 @@ impl Core {
             return Ok(Prepared { changes, commit: None, next: None });
         }
         let mut next = derive(tree, self.state.numbers.clone(), &self.state.faults, wall_ms);
+        let before = (&self.state.tree, &*self.state.compiled);
+        let broken = check::broken(before, (&next.tree, &next.compiled));
+        if !broken.is_empty() {
+            return Err(broken);
+        }
         self.show_endpoints(&mut next.tree, wall_ms);
         let commit = Commit {
             revision: Revision(self.revision.0 + 1),

@@ -1,5 +1,6 @@
 //! The controller without sockets: commits, compilation, peers, revisions.
 
+mod check;
 mod core;
 mod fabric;
 mod nodes;
@@ -12,6 +13,7 @@ mod stamp;
 mod status;
 
 pub use crate::core::{Commit, Core, Kept, Output, Prepared, RestoreError, Stored, View, Write};
+pub use check::{Checked, Wrong, check};
 pub use fabric::{Fabric, Host, Progress};
 pub use plan::{
     EndpointCount, Entries, Faults, HostChange, ObjectChange, Objects, Planned, PropChange, compare,

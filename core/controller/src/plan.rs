@@ -10,14 +10,14 @@ use selvage_opflex::mo::Reference;
 use selvage_opflex::server::Change;
 use selvage_policy::plan::{Change as Traffic, End, Kind, part, plan};
 use selvage_policy::slice::{Index, slice};
-use selvage_policy::{Compiled, Numbers, Problem, compile};
+use selvage_policy::{Compiled, Numbers, Problem, compile, verify};
 use selvage_rules::{GroupKey, Table};
 use serde::Serialize;
 
 use crate::core::{Core, Write};
 use crate::policy::Rendered;
-use crate::render;
 use crate::stamp::stamp;
+use crate::{check, render};
 
 /// What a request would do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -136,11 +136,22 @@ impl Core {
         let created = changes.created.iter().chain(&changes.deleted);
         let touched = created.chain(changes.modified.iter().map(|change| &change.new));
         let trees = [&self.state.tree, &tree];
-        let step = match part(trees, touched.map(|mo| &**mo)) {
+        // An assertion may be about groups of any tenant.
+        let asserts = trees.iter().any(|tree| verify::asserts(tree));
+        let part = part(trees, touched.map(|mo| &**mo)).filter(|_| !asserts);
+        let step = match part {
             Some(part) => self.step_of_part(&part),
             None => self.step(&tree),
         };
         let Step { before, after, change } = &step;
+        let broken = if asserts {
+            check::broken((&self.state.tree, before), (&tree, after))
+        } else {
+            Vec::new()
+        };
+        if !broken.is_empty() {
+            return Err(broken);
+        }
         planned.traffic = traffic(before, after);
         planned.faults = faults(before, after);
         let affected = Affected::of(&planned.traffic);

@@ -143,6 +143,18 @@ pub enum Refusal {
         /// The upper bound.
         last: String,
     },
+    /// It would make something untrue that the tree says must be true.
+    #[error("Validation failed: assertion {name} would not hold ({asserts}): {why}")]
+    Broken {
+        /// The assertion.
+        dn: String,
+        /// Its name.
+        name: String,
+        /// What it asserts.
+        asserts: String,
+        /// Why it would not hold, with a packet to see it by.
+        why: String,
+    },
     /// More levels of children than any class has.
     #[error("Invalid request. more than {limit} levels of children")]
     TooDeep {
@@ -169,6 +181,7 @@ impl Refusal {
             | Refusal::Undeletable { .. }
             | Refusal::NotCreatable { .. }
             | Refusal::UpsideDown { .. } => 120,
+            Refusal::Broken { .. } => 100,
             Refusal::NotFound { .. } => 102,
             Refusal::Exists { .. } => 103,
             Refusal::Fixed { .. } => 107,
@@ -198,6 +211,7 @@ impl Refusal {
             | Refusal::Undeletable { dn }
             | Refusal::NotCreatable { dn, .. }
             | Refusal::UpsideDown { dn, .. }
+            | Refusal::Broken { dn, .. }
             | Refusal::TooDeep { dn, .. } => dn,
             Refusal::CannotContain { parent, .. } | Refusal::Unnamed { parent, .. } => parent,
             Refusal::NoDn { .. } | Refusal::TooMany { .. } => "",

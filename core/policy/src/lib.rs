@@ -14,12 +14,15 @@ pub mod batch;
 pub mod compile;
 pub mod front;
 pub mod ir;
+pub mod lint;
 pub mod matrix;
 pub mod number;
 pub mod plan;
 mod problem;
+pub mod reach;
 pub mod slice;
 pub mod trace;
+pub mod verify;
 
 pub use compile::{Compiled, compile};
 pub use number::Numbers;

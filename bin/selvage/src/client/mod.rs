@@ -5,6 +5,7 @@
 
 mod apply;
 mod batch;
+mod check;
 mod drops;
 mod files;
 mod get;
@@ -31,6 +32,10 @@ pub enum Verb {
     Apply(apply::Args),
     /// Say what applying these files would do to traffic, objects and hosts, and touch nothing
     Plan(plan::Args),
+    /// Say whether the assertions of these files hold, what lint finds and what is wrong; asks no daemon
+    Check(check::Args),
+    /// Say what these files say in vain, twice, or too broadly; asks no daemon
+    Lint(check::LintArgs),
     /// Say what happens to a flow between two groups or endpoints, and which objects decide it
     Trace(trace::Args),
     /// Show which host enforces which revision, and what is wrong
@@ -46,6 +51,8 @@ pub fn run(verb: Verb) -> Result<(), Failure> {
     match verb {
         Verb::Apply(args) => apply::run(&args),
         Verb::Plan(args) => plan::run(&args),
+        Verb::Check(args) => check::run(&args),
+        Verb::Lint(args) => check::lint(&args),
         Verb::Trace(args) => trace::run(&args),
         Verb::Status(args) => status::run(&args),
         Verb::Get(args) => get::run(&args),

@@ -60,3 +60,73 @@ fn a_flow_that_means_nothing_is_told_with_its_line() {
     assert!(said.contains("flows.jsonl:3: `x` is neither"), "{said}");
     assert!(output.stdout.is_empty(), "nothing is answered when something is wrong");
 }
+
+fn check(folder: &Path, args: &[&str]) -> (Option<i32>, String, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_selvage"));
+    let output = command.args(args).current_dir(folder).output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn assertions_hold_or_fail_with_a_packet_a_place_and_an_exit_code() {
+    let folder = tempfile::tempdir().unwrap();
+    let policy = std::fs::read_to_string(example()).unwrap();
+    let assertions = example().with_file_name("assertions.nac.yaml");
+    let assertions = assertions.to_str().unwrap();
+    std::fs::write(folder.path().join("shop.yaml"), &policy).unwrap();
+    let (code, said, wrong) = check(folder.path(), &["check", "-f", "shop.yaml", "-f", assertions]);
+    assert_eq!((code, wrong.as_str()), (Some(0), ""), "{said}");
+    assert!(
+        said.ends_with("6 assertions, 0 false; 0 faults; lint: 0 warnings, 2 notes\n"),
+        "{said}"
+    );
+
+    // web consumes what only app should.
+    let broken = policy.replacen("consumers: [app]", "consumers: [app, sql]", 1);
+    assert_ne!(broken, policy);
+    std::fs::write(folder.path().join("shop.yaml"), broken).unwrap();
+    let (code, said, wrong) = check(folder.path(), &["check", "-f", "shop.yaml", "-f", assertions]);
+    assert_eq!(code, Some(6), "{said}");
+    assert!(wrong.contains("3 assertions do not hold"), "{wrong}");
+    let packet = "tcp 49152 to 5432 over IPv4 from shop/store/web reaches shop/store/db";
+    assert!(said.contains(packet), "{said}");
+    assert!(said.contains("assertions.nac.yaml:18:13"), "{said}");
+
+    let args = ["check", "-f", "shop.yaml", "-f", assertions, "-o", "json"];
+    let (_, json, _) = check(folder.path(), &args);
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let answers = json["assertions"].as_array().unwrap();
+    let broken: Vec<_> = answers.iter().filter(|a| a["holds"] == false).collect();
+    assert_eq!(broken.len(), 3);
+    assert_eq!(broken[0]["counterexample"]["blame"][0], "uni/tn-shop/brc-sql/subj-database");
+}
+
+#[test]
+fn a_misspelt_assertion_is_shown_at_its_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "selvage:\n  assertions:\n    - name: x\n      asert: only\n";
+    std::fs::write(folder.path().join("a.yaml"), text).unwrap();
+    let (code, _, wrong) = check(folder.path(), &["check", "-f", "a.yaml"]);
+    assert_eq!(code, Some(2), "{wrong}");
+    assert!(wrong.contains("an assertion has no key `asert`"), "{wrong}");
+    assert!(wrong.contains("a.yaml:4:7") && wrong.contains("did you mean `assert`?"), "{wrong}");
+}
+
+#[test]
+fn lint_says_where_why_and_how_to_mend_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let policy = std::fs::read_to_string(example()).unwrap();
+    let extra =
+        "      filters:\n        - name: unused\n          entries:\n            - name: any\n";
+    let untidy = policy.replacen("\n      filters:\n", extra, 1);
+    assert_ne!(untidy, policy);
+    std::fs::write(folder.path().join("shop.yaml"), untidy).unwrap();
+    let (code, said, _) = check(folder.path(), &["lint", "-f", "shop.yaml"]);
+    assert_eq!(code, Some(0), "{said}");
+    let line = said.lines().find(|line| line.contains("unused-filter")).unwrap();
+    assert!(line.starts_with("note  unused-filter shop.yaml:"), "{said}");
+    assert!(said.contains("mend: name it in a subject, or delete it"), "{said}");
+    let (code, _, wrong) = check(folder.path(), &["lint", "-f", "shop.yaml", "--strict"]);
+    assert_eq!(code, Some(7), "{wrong}");
+}

@@ -7,6 +7,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod assertions;
 mod commits;
 mod hosts;
 mod world;

@@ -122,6 +122,15 @@ impl Builder {
                     self.block(&children, item, block);
                 }
             }
+            Becomes::Words(attribute) => {
+                let items = match &value.kind {
+                    Kind::Scalar(_) => std::slice::from_ref(value),
+                    _ => self.list(key, value),
+                };
+                let words = items.iter().filter_map(|item| self.scalar(key, item));
+                let text = words.collect::<Vec<_>>().join(", ");
+                self.attribute(block, attribute, &text, value.span);
+            }
             Becomes::Relations { class, attribute } => {
                 for item in self.list(key, value) {
                     let Some(name) = self.scalar(key, item) else { continue };

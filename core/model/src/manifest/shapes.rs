@@ -4,12 +4,14 @@ mod contracts;
 mod groups;
 mod network;
 mod outside;
+mod selvage;
 
 use crate::Chars;
 use contracts::{CONTRACT, FILTER, IMPORTED_CONTRACT};
 use groups::APPLICATION_PROFILE;
 use network::{BRIDGE_DOMAIN, POLICIES, VRF};
 use outside::L3OUT;
+use selvage::SELVAGE;
 
 /// The keys of one kind of block.
 pub struct Shape {
@@ -53,6 +55,8 @@ pub struct Key {
 pub enum Becomes {
     /// An attribute of the block's object, by this name and with the same values.
     Attribute(&'static str),
+    /// An attribute that holds a list, by comma; one word may stand without the list.
+    Words(&'static str),
     /// An attribute that has words of its own for `true` and `false`.
     Switch {
         /// The attribute.
@@ -179,7 +183,8 @@ const fn relations(class: &'static str, attribute: &'static str) -> Becomes {
 }
 
 /// The whole file.
-pub static FILE: Shape = keys("a file", &[required("apic", Becomes::Keys(&APIC))]);
+pub static FILE: Shape =
+    keys("a file", &[key("apic", Becomes::Keys(&APIC)), key("selvage", Becomes::Keys(&SELVAGE))]);
 
 static APIC: Shape = keys("`apic`", &[key("tenants", Becomes::Blocks(&TENANT))]);
 

@@ -358,7 +358,7 @@ impl Cube {
 }
 
 /// The flag bytes of TCP segments that no connection begins with.
-pub(super) fn established() -> Bytes {
+pub(crate) fn established() -> Bytes {
     Bytes::of(|byte| TcpFlags(byte).intersects(TcpFlags(TcpFlags::ACK.0 | TcpFlags::RST.0)))
 }
 
@@ -399,6 +399,17 @@ fn hull(a: Span, b: Span) -> Option<Span> {
     let touch =
         u32::from(a.first) <= u32::from(b.last) + 1 && u32::from(b.first) <= u32::from(a.last) + 1;
     touch.then(|| Span { first: a.first.min(b.first), last: a.last.max(b.last) })
+}
+
+/// The packets of `all` that are not in `taken`, as disjoint cubes if those of `all` are.
+pub fn without(all: &[Cube], taken: &[Cube]) -> Vec<Cube> {
+    let mut left = all.to_vec();
+    for cube in taken {
+        let mut rest = Vec::with_capacity(left.len());
+        left.iter().for_each(|part| part.minus(cube, &mut rest));
+        left = rest;
+    }
+    left
 }
 
 /// The same packets in disjoint cubes.

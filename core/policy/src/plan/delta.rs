@@ -134,7 +134,7 @@ impl<'t> Rules<'t> {
 
     /// The rules in the order in which they decide: by priority, then by lookup, then as in their
     /// set. Says the same as [`selvage_rules::Table::deciding_rule`].
-    fn in_order(&self) -> Vec<Found<'t>> {
+    pub(crate) fn in_order(&self) -> Vec<Found<'t>> {
         let mut all: Vec<Found<'t>> = self.all().collect();
         all.sort_by_key(|(_, rule)| rule.priority);
         all

@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use selvage_rules::{EtherMatch, EtherType, Match, TcpFlags, proto};
 
-use super::cube::{BOTH, Bytes, CODE_POINTS, Cube, Layout, Span, V4, compact, established};
+use super::cube::{
+    BOTH, Bytes, CODE_POINTS, Cube, Layout, Span, V4, compact, established, without,
+};
 use crate::trace::{describe, protocol_name};
 
 /// The most exceptions that a whole is named with (`everything but tcp/22 and udp/53`).
@@ -110,17 +112,6 @@ fn wholes(cubes: &[Cube]) -> Vec<Match> {
         .into_iter()
         .flat_map(|proto| ethers.map(|ether| Match { ether, proto, ..Match::EVERYTHING }));
     [Match::EVERYTHING].into_iter().chain(ip).collect()
-}
-
-/// The packets of `all` that are not in `taken`.
-fn without(all: &[Cube], taken: &[Cube]) -> Vec<Cube> {
-    let mut left = all.to_vec();
-    for cube in taken {
-        let mut rest = Vec::with_capacity(left.len());
-        left.iter().for_each(|part| part.minus(cube, &mut rest));
-        left = rest;
-    }
-    left
 }
 
 fn cube(cube: &Cube, to: &[Span]) -> String {

@@ -146,9 +146,14 @@ pub fn parse_flow(text: &str) -> Result<(Flow, Option<EtherType>), ParseFlowErro
     Ok((flow, family))
 }
 
+/// The port of a service that ACI has a word for.
+pub(crate) fn service_port(name: &str) -> Option<u16> {
+    SERVICES.iter().find(|(known, _)| *known == name).map(|(_, port)| *port)
+}
+
 fn port(text: &str) -> Result<u16, ParseFlowError> {
-    if let Some((_, port)) = SERVICES.iter().find(|(name, _)| *name == text) {
-        return Ok(*port);
+    if let Some(port) = service_port(text) {
+        return Ok(port);
     }
     let bad = || ParseFlowError::BadPort { port: text.to_owned() };
     text.parse().ok().filter(|port| *port != 0).ok_or_else(bad)

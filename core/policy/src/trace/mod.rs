@@ -20,12 +20,13 @@ use crate::ir::{Intent, Relation};
 use crate::problem::{Problem, dn_as_text};
 
 pub(crate) use flow::CLIENT_PORT;
-pub(crate) use flow::protocol_name;
 pub use flow::{Flow, ParseFlowError, describe, parse_flow, reply};
+pub(crate) use flow::{protocol_name, service_port};
 pub use miss::{Miss, Why};
 pub use place::{FindError, Place, find};
 pub use treated::Treated;
 pub(crate) use words::name;
+pub use words::packet as packet_in_words;
 
 /// What happens to a flow between two ends, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

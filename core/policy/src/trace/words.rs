@@ -1,7 +1,7 @@
 //! Verdicts in one sentence.
 
 use selvage_model::Dn;
-use selvage_rules::{Action, Reason};
+use selvage_rules::{Action, EtherType, Packet, Reason, TcpFlags, proto};
 
 use super::{End, Flow, Leg, treated};
 
@@ -74,4 +74,32 @@ pub(super) fn summary(forward: &Leg, back: &Leg) -> String {
         _ => "",
     };
     format!("{}{answered}", forward.text)
+}
+
+/// One packet in words: `tcp 49152 to 443 over IPv4`.
+pub fn packet(packet: &Packet) -> String {
+    let family = match packet.ether {
+        EtherType::IPV4 => " over IPv4",
+        EtherType::IPV6 => " over IPv6",
+        EtherType::ARP => return format!("arp operation {}", packet.arp_op),
+        other => return format!("a frame of ethertype {:#06x}", other.0),
+    };
+    let name = super::protocol_name(packet.proto);
+    if packet.later_fragment {
+        return format!("a later fragment of {name}{family}");
+    }
+    match packet.proto {
+        proto::TCP if packet.tcp_flags == TcpFlags::SYN => {
+            format!("{name} {} to {}{family}", packet.sport, packet.dport)
+        }
+        proto::TCP => {
+            let (sport, dport) = (packet.sport, packet.dport);
+            format!("{name} {sport} to {dport} with flags {:#04x}{family}", packet.tcp_flags.0)
+        }
+        proto::UDP | proto::SCTP => format!("{name} {} to {}{family}", packet.sport, packet.dport),
+        proto::ICMP | proto::ICMPV6 => {
+            format!("{name} type {} code {}{family}", packet.icmp_type, packet.icmp_code)
+        }
+        _ => format!("{name}{family}"),
+    }
 }

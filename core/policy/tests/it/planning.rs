@@ -20,7 +20,7 @@ use super::generated::{line, policy};
 use super::world::{objects, put, tree, with_groups};
 
 /// A packet of each sort that an entry of the generated policies can tell from another.
-fn atoms() -> Vec<Packet> {
+pub fn atoms() -> Vec<Packet> {
     let mut all = vec![Packet::ip(EtherType(0x88b5), 0)];
     all.extend([1, 2].map(|arp_op| Packet { arp_op, ..Packet::ip(EtherType::ARP, 0) }));
     for ether in [EtherType::IPV4, EtherType::IPV6] {

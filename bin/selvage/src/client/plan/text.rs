@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::io::IsTerminal;
 
 use selvage_policy::plan::{Change, Decision, End, Kind, Pair, Presence};
-use selvage_rules::{EtherType, Packet, TcpFlags, proto};
+use selvage_policy::trace::packet_in_words;
 
 use super::{Entries, Object, Objects, View};
 
@@ -141,7 +141,7 @@ fn entry(out: &mut String, change: &Change, words: &str, width: usize, paint: Pa
     }
     if let Some(witness) = &change.witness {
         let (from, to) = (short(&witness.from), short(&witness.to));
-        let packet = packet(&witness.packet);
+        let packet = packet_in_words(&witness.packet);
         let said = |decision: &Decision| decision.verdict.reason.name();
         let (was, will) = (said(&change.before), said(&change.after));
         let text = format!("      {:9} {packet}, {from} -> {to}: {was} -> {will}", "witness");
@@ -228,40 +228,6 @@ fn short(dn: &str) -> String {
     let names: Option<Vec<&str>> =
         rest.split('/').map(|rn| rn.split_once('-').map(|(_, name)| name)).collect();
     names.map_or_else(|| dn.to_owned(), |names| names.join("/"))
-}
-
-fn packet(packet: &Packet) -> String {
-    let family = match packet.ether {
-        EtherType::IPV4 => " over IPv4",
-        EtherType::IPV6 => " over IPv6",
-        EtherType::ARP => return format!("arp operation {}", packet.arp_op),
-        other => return format!("a frame of ethertype {:#06x}", other.0),
-    };
-    let name = match packet.proto {
-        proto::TCP => "tcp".to_owned(),
-        proto::UDP => "udp".to_owned(),
-        proto::SCTP => "sctp".to_owned(),
-        proto::ICMP => "icmp".to_owned(),
-        proto::ICMPV6 => "icmp6".to_owned(),
-        other => format!("ip/{other}"),
-    };
-    if packet.later_fragment {
-        return format!("a later fragment of {name}{family}");
-    }
-    match packet.proto {
-        proto::TCP if packet.tcp_flags == TcpFlags::SYN => {
-            format!("{name} {} to {}{family}", packet.sport, packet.dport)
-        }
-        proto::TCP => {
-            let (sport, dport) = (packet.sport, packet.dport);
-            format!("{name} {sport} to {dport} with flags {:#04x}{family}", packet.tcp_flags.0)
-        }
-        proto::UDP | proto::SCTP => format!("{name} {} to {}{family}", packet.sport, packet.dport),
-        proto::ICMP | proto::ICMPV6 => {
-            format!("{name} type {} code {}{family}", packet.icmp_type, packet.icmp_code)
-        }
-        _ => format!("{name}{family}"),
-    }
 }
 
 fn objects(out: &mut String, objects: &Objects, paint: Paint) {

@@ -128,6 +128,7 @@ impl Api {
             Route::Trace => self.trace(text).await,
             Route::Flows => self.flows(text),
             Route::Plan => self.plan(text).await,
+            Route::Check => self.check(text),
             Route::Revision => self.revision(&parameters).await,
             Route::Log => self.log(&parameters).await,
         }

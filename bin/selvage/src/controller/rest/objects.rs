@@ -88,6 +88,20 @@ impl Api {
         }
     }
 
+    /// `POST /selvage/v1/check`: what the tree would say of itself with this body posted to it.
+    pub(super) fn check(&self, body: &[u8]) -> Result<Reply, Refusal> {
+        let view = self.desk.view();
+        let checked = tokio::task::block_in_place(|| {
+            let post =
+                json::parse(body).map_err(|error| Refusal::bad_request(error.to_string()))?;
+            Ok(selvage_controller::check(&view.tree, &[post]))
+        })?;
+        match checked {
+            Ok(checked) => Ok(json_text(serde_json::to_string(&checked).map_err(internal)?)),
+            Err(refusals) => Ok(refused(&refusals)),
+        }
+    }
+
     async fn write(
         &self,
         user: String,

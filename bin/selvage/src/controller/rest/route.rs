@@ -43,6 +43,8 @@ pub enum Route {
     Flows,
     /// `POST /selvage/v1/plan`
     Plan,
+    /// What would the tree say of itself?
+    Check,
     /// `GET /selvage/v1/revision`
     Revision,
     /// `GET /selvage/v1/log`
@@ -65,6 +67,7 @@ impl Route {
                 | Route::Trace
                 | Route::Flows
                 | Route::Plan
+                | Route::Check
         )
     }
 
@@ -81,6 +84,7 @@ impl Route {
                 "log" => only(method, &Method::GET, Route::Log),
                 "flows" => only(method, &Method::POST, Route::Flows),
                 "plan" => only(method, &Method::POST, Route::Plan),
+                "check" => only(method, &Method::POST, Route::Check),
                 "trace" => only(method, &Method::POST, Route::Trace),
                 _ => Err(unknown()),
             };
