@@ -91,7 +91,7 @@ fn assertions_hold_or_fail_with_a_packet_a_place_and_an_exit_code() {
     assert!(wrong.contains("3 assertions do not hold"), "{wrong}");
     let packet = "tcp 49152 to 5432 over IPv4 from shop/store/web reaches shop/store/db";
     assert!(said.contains(packet), "{said}");
-    assert!(said.contains("assertions.nac.yaml:18:13"), "{said}");
+    assert!(said.contains("assertions.nac.yaml:17:13"), "{said}");
 
     let args = ["check", "-f", "shop.yaml", "-f", assertions, "-o", "json"];
     let (_, json, _) = check(folder.path(), &args);

@@ -13,6 +13,10 @@ pub fn build(root: &Node) -> Result<Manifest, Vec<Diagnostic>> {
     let mut builder = Builder::default();
     let mut block = Block::new(Post::default(), root.span);
     builder.keys(&FILE, root, "uni", &mut block);
+    if builder.wrong.is_empty() && matches!(&root.kind, Kind::Null) {
+        let message = "a file needs the key `apic` or the key `selvage`".to_owned();
+        builder.refuse(root.span, message, None);
+    }
     if builder.wrong.is_empty() {
         return Ok(Manifest { posts: block.post.children, places: builder.places });
     }
