@@ -1,108 +1,141 @@
 //! What contracts say about a packet from one group to another.
 
 use selvage_model::{Dn, Mo, Tree};
-use selvage_rules::Packet;
+use selvage_rules::{Packet, Reason};
 
-use crate::entry;
-use crate::place::{application_profile, named, tenant};
+use crate::place::{Place, application_profile, named, tenant};
+use crate::relation::{Party, Tie, consumed, parties, provided};
+use crate::service::{self, Service};
+use crate::{entry, exception, label, ruling};
 
-/// What the contracts between two groups say about one packet.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Ruling {
-    /// It may pass.
-    pub(crate) permit: bool,
-    /// One of the entries that permit it is stateful.
+/// One rule that matches the packet.
+#[derive(Debug, Clone)]
+pub(crate) struct Hit {
+    /// Its place in the list of priorities: lower wins.
+    pub(crate) place: u8,
+    /// It denies.
+    pub(crate) deny: bool,
+    /// Replies to what it permits pass by the connection.
     pub(crate) stateful: bool,
-    /// Subject and entry of every match that has the last word.
+    /// Packets that it decides about are logged.
+    pub(crate) log: bool,
+    /// The reason of its permit.
+    pub(crate) reason: Reason,
+    /// The policy by which what it permits is redirected.
+    pub(crate) redirect: Option<Dn>,
+    /// Where copies go.
+    pub(crate) copy: Vec<Dn>,
+    /// How wide its filter entry is: see [`entry::breadth`].
+    pub(crate) breadth: u8,
+    /// The objects that it comes from.
     pub(crate) because: Vec<Dn>,
 }
 
-/// One filter entry that matches, of one subject.
-struct Hit {
-    precedence: u8,
-    deny: bool,
-    stateful: bool,
-    subject: Dn,
-    entry: Dn,
+impl Hit {
+    /// A rule that permits everything.
+    pub(crate) fn permit(place: u8, because: &[&Mo]) -> Hit {
+        Hit {
+            place,
+            deny: false,
+            stateful: false,
+            log: false,
+            reason: Reason::Contract,
+            redirect: None,
+            copy: Vec::new(),
+            breadth: entry::WIDEST,
+            because: because.iter().map(|mo| mo.dn().clone()).collect(),
+        }
+    }
+
+    /// A rule that denies everything.
+    pub(crate) fn deny(place: u8, because: &[&Mo]) -> Hit {
+        Hit { deny: true, ..Hit::permit(place, because) }
+    }
 }
 
 /// Which way a packet goes through a contract.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Way {
+pub(crate) enum Way {
     /// From consumer to provider.
     Asking,
     /// From provider to consumer.
     Answering,
 }
 
-/// The verdict of all contracts between two different groups of one VRF; `None` if no entry of any
-/// of them matches, which is the implicit deny. Either end may have the contracts of several groups:
-/// those that share the default prefix outside.
+/// Matches in all contracts between two different groups. Either end may have the contracts of
+/// several groups: those that share the default prefix outside; and each also those of its VRF's
+/// vzAny.
 ///
-/// Contract Guide, "Contract priorities": the lowest number wins; at equal priority a deny wins
-/// over a permit, even over one with a more specific filter. Contracts add up: which of them a
-/// matching entry belongs to plays no part. If several entries permit and one of them is stateful,
-/// replies may pass by the connection: adding a permit takes nothing away.
-pub(crate) fn rule_between(
-    tree: &Tree,
-    from: &[&Mo],
-    to: &[&Mo],
-    packet: &Packet,
-) -> Option<Ruling> {
+/// Contract Guide: contracts add up. Which of them a matching entry belongs to plays no part.
+pub(crate) fn hits(tree: &Tree, from: &Place<'_>, to: &Place<'_>, packet: &Packet) -> Vec<Hit> {
     let mut hits = Vec::new();
-    for (from, to) in from.iter().flat_map(|from| to.iter().map(move |to| (*from, *to))) {
-        hits.extend(through_contracts(tree, from, to, Way::Asking, packet));
-        hits.extend(through_contracts(tree, to, from, Way::Answering, packet));
+    for sender in &parties(tree, from) {
+        for receiver in &parties(tree, to) {
+            hits.extend(through_contracts(tree, (sender, receiver), Way::Asking, packet));
+            hits.extend(through_contracts(tree, (receiver, sender), Way::Answering, packet));
+        }
     }
-    let best = hits.iter().map(|hit| hit.precedence).min()?;
-    hits.retain(|hit| hit.precedence == best);
-    let permit = !hits.iter().any(|hit| hit.deny);
-    hits.retain(|hit| hit.deny != permit);
-    let stateful = permit && hits.iter().any(|hit| hit.stateful);
-    let because = hits.into_iter().flat_map(|hit| [hit.subject, hit.entry]).collect();
-    Some(Ruling { permit, stateful, because })
+    hits
 }
 
-/// Matches in all contracts that `consumer` consumes and `provider` provides.
+/// Matches in all contracts that the one consumes and the other provides.
 fn through_contracts(
     tree: &Tree,
-    consumer: &Mo,
-    provider: &Mo,
+    (consumer, provider): (&Party<'_>, &Party<'_>),
     way: Way,
     packet: &Packet,
 ) -> Vec<Hit> {
     let mut hits = Vec::new();
-    for consumed in tree.children_of_class(consumer.dn(), "fvRsCons") {
-        for provided in tree.children_of_class(provider.dn(), "fvRsProv") {
-            let wanted = contract_of(tree, consumed);
-            let offered = contract_of(tree, provided);
-            // It must be the same object: two tenants may each have a contract of that name.
-            let (Some(wanted), Some(offered)) = (wanted, offered) else { continue };
-            if wanted.dn() == offered.dn() && in_scope(wanted, consumer, provider) {
-                hits.extend(through_subjects(tree, wanted, way, packet));
+    if provider.any && consumer.vrf.dn() != provider.vrf.dn() {
+        return hits;
+    }
+    let offers = provided(tree, provider.holder);
+    for wanted in consumed(tree, consumer.holder) {
+        // It must be the same object: two tenants may each have a contract of that name.
+        for offered in offers.iter().filter(|o| o.contract.dn() == wanted.contract.dn()) {
+            if may_meet(&wanted, offered)
+                && in_scope(wanted.contract, consumer, provider)
+                && !exception::takes_out(tree, wanted.contract, consumer, provider)
+                && label::let_meet(tree, offered, &wanted)
+            {
+                let parties = (consumer, provider);
+                hits.extend(through_subjects(tree, parties, (&wanted, offered), way, packet));
             }
         }
     }
     hits
 }
 
-/// The contract that a relation of a group names, sought from the tenant of the group.
-fn contract_of<'a>(tree: &'a Tree, relation: &Mo) -> Option<&'a Mo> {
-    named(tree, relation.dn(), "brc", relation.get("tnVzBrCPName"))
+/// Whether contracts of groups of these kinds join them at all.
+///
+/// *Security Configuration Guide*, "Endpoint Security Groups": "contracts between ESGs and EPGs are
+/// not supported"; an ESG has contracts with other ESGs, with external EPGs and with vzAny. What it
+/// inherits from an EPG that it selects is that EPG's, and joins it to others' EPGs; and as a member
+/// of vzAny, or of the preferred group, it does meet EPGs.
+fn may_meet(wanted: &Tie<'_>, offered: &Tie<'_>) -> bool {
+    let kinds = (wanted.said_by.class().name, offered.said_by.class().name);
+    !matches!(kinds, ("fvESg", "fvAEPg") | ("fvAEPg", "fvESg"))
 }
 
-/// Whether the contract may join these two groups of one VRF.
+/// Whether the contract may join these two groups.
 ///
 /// Contract Guide, "Contract scope": `application-profile` joins groups of one application
-/// profile, `tenant` groups of one tenant, `context` groups of one VRF, `global` any. The scope
-/// looks at where the *groups* are, never at where the contract is.
-fn in_scope(contract: &Mo, consumer: &Mo, provider: &Mo) -> bool {
+/// profile, `context` groups of one VRF, `tenant` groups of one tenant, `global` any; only the last
+/// two reach into another VRF. The scope looks at where the *groups* are, never at where the contract
+/// is. vzAny stands for each group of its VRF where a profile is asked for, and is of its VRF's tenant.
+///
+/// *Contract Guide*, "vzAny", on shared services: vzAny may consume from a provider of another VRF,
+/// but not provide to another VRF.
+pub(crate) fn in_scope(contract: &Mo, consumer: &Party<'_>, provider: &Party<'_>) -> bool {
+    let one_vrf = consumer.vrf.dn() == provider.vrf.dn();
     match contract.get("scope") {
         "application-profile" => {
-            application_profile(consumer.dn()) == application_profile(provider.dn())
+            let own = application_profile(consumer.group.dn());
+            one_vrf && own.is_some() && own == application_profile(provider.group.dn())
         }
-        "tenant" => tenant(consumer.dn()) == tenant(provider.dn()),
-        "context" | "vrf" | "global" => true,
+        "tenant" => tenant(consumer.holder.dn()) == tenant(provider.holder.dn()),
+        "context" | "vrf" => one_vrf,
+        "global" => true,
         _ => false,
     }
 }
@@ -121,28 +154,32 @@ fn in_scope(contract: &Mo, consumer: &Mo, provider: &Mo) -> bool {
 ///
 /// Where ACI leaves a deny that names no filter out and applies the rest, Selvage does not guess
 /// what it was to deny: broken configuration denies, so such a subject permits nothing.
-fn through_subjects(tree: &Tree, contract: &Mo, way: Way, packet: &Packet) -> Vec<Hit> {
+pub(crate) fn through_subjects(
+    tree: &Tree,
+    (consumer, provider): (&Party<'_>, &Party<'_>),
+    (wanted, offered): (&Tie<'_>, &Tie<'_>),
+    way: Way,
+    packet: &Packet,
+) -> Vec<Hit> {
+    // Within a group nobody chooses among others.
+    let within = wanted.relation.class().name == "fvRsIntraEpg";
     let mut all = Vec::new();
-    for subject in tree.children_of_class(contract.dn(), "vzSubj") {
-        let mut hits = through_both_ways(tree, subject, way, packet);
-        hits.extend(through_terminal(tree, subject, way, packet));
+    for subject in tree.children_of_class(wanted.contract.dn(), "vzSubj") {
+        if exception::takes_out(tree, subject, consumer, provider)
+            || !within && !label::let_use(tree, subject, offered, wanted)
+        {
+            continue;
+        }
+        let contract = wanted.contract;
+        let search = Search { tree, contract, subject, parties: (consumer, provider), way, packet };
+        let mut hits = search.both_ways();
+        hits.extend(search.terminal());
         if denies_the_unknown(tree, subject) {
             hits.retain(|hit| hit.deny);
         }
         all.extend(hits);
     }
     all
-}
-
-/// Matches in the filters that a subject applies both ways.
-fn through_both_ways(tree: &Tree, subject: &Mo, way: Way, packet: &Packet) -> Vec<Hit> {
-    let turned = subject.get("revFltPorts") != "no";
-    let both = Use { answers: way == Way::Answering, turned };
-    let mut hits = Vec::new();
-    for filter in tree.children_of_class(subject.dn(), "vzRsSubjFiltAtt") {
-        hits.extend(through_filter(tree, subject, filter, both, packet));
-    }
-    hits
 }
 
 /// Whether a deny of the subject, in either direction, names a filter that does not exist.
@@ -154,20 +191,19 @@ fn denies_the_unknown(tree: &Tree, subject: &Mo) -> bool {
     })
 }
 
-/// Matches in the filters of one direction.
-fn through_terminal(tree: &Tree, subject: &Mo, way: Way, packet: &Packet) -> Vec<Hit> {
-    let class = match way {
-        Way::Asking => "vzInTerm",
-        Way::Answering => "vzOutTerm",
-    };
-    let as_written = Use { answers: false, turned: false };
-    let mut hits = Vec::new();
-    for terminal in tree.children_of_class(subject.dn(), class) {
-        for filter in tree.children_of_class(terminal.dn(), "vzRsFiltAtt") {
-            hits.extend(through_filter(tree, subject, filter, as_written, packet));
-        }
-    }
-    hits
+fn filter_of<'a>(tree: &'a Tree, relation: &Mo) -> Option<&'a Mo> {
+    named(tree, relation.dn(), "flt", relation.get("tnVzFilterName"))
+}
+
+/// A packet on its way through one subject.
+struct Search<'a> {
+    tree: &'a Tree,
+    contract: &'a Mo,
+    subject: &'a Mo,
+    /// Consumer and provider.
+    parties: (&'a Party<'a>, &'a Party<'a>),
+    way: Way,
+    packet: &'a Packet,
 }
 
 /// How a filter is put to use in one direction.
@@ -179,324 +215,67 @@ struct Use {
     turned: bool,
 }
 
-/// Matches in one filter, named by a relation and sought from the tenant of the *contract*.
-///
-/// A stateful entry that permits has no second direction: what answers it passes by the connection.
-/// (In ACI's hardware it has one, narrowed to packets with ACK set; both keep the provider from
-/// opening.) A deny opens no connection, so `stateful` means nothing to it.
-fn through_filter(
-    tree: &Tree,
-    subject: &Mo,
-    relation: &Mo,
-    usage: Use,
-    packet: &Packet,
-) -> Vec<Hit> {
-    let mut hits = Vec::new();
-    let Some(filter) = filter_of(tree, relation) else { return hits };
-    for entry in tree.children_of_class(filter.dn(), "vzEntry") {
-        let deny = relation.get("action") == "deny";
-        let stateful = entry.get("stateful") == "yes" && !deny;
-        if usage.answers && stateful {
-            continue;
+impl Search<'_> {
+    /// Matches in the filters that the subject applies both ways.
+    fn both_ways(&self) -> Vec<Hit> {
+        let turned = self.subject.get("revFltPorts") != "no";
+        let both = Use { answers: self.way == Way::Answering, turned };
+        let graph = self.tree.children_of_class(self.subject.dn(), "vzRsSubjGraphAtt").next();
+        let service = service::of_subject(self.tree, self.subject, graph, self.way);
+        let mut hits = Vec::new();
+        for filter in self.tree.children_of_class(self.subject.dn(), "vzRsSubjFiltAtt") {
+            hits.extend(self.filter(filter, both, &service));
         }
-        if entry::matches(entry, packet, usage.answers && usage.turned) {
-            hits.push(Hit {
-                precedence: precedence(relation, entry),
+        hits
+    }
+
+    /// Matches in the filters of one direction.
+    fn terminal(&self) -> Vec<Hit> {
+        let (class, graph) = match self.way {
+            Way::Asking => ("vzInTerm", "vzRsInTermGraphAtt"),
+            Way::Answering => ("vzOutTerm", "vzRsOutTermGraphAtt"),
+        };
+        let as_written = Use { answers: false, turned: false };
+        let mut hits = Vec::new();
+        for terminal in self.tree.children_of_class(self.subject.dn(), class) {
+            let graph = self.tree.children_of_class(terminal.dn(), graph).next();
+            let service = service::of_subject(self.tree, self.subject, graph, self.way);
+            for filter in self.tree.children_of_class(terminal.dn(), "vzRsFiltAtt") {
+                hits.extend(self.filter(filter, as_written, &service));
+            }
+        }
+        hits
+    }
+
+    /// Matches in one filter, named by a relation and sought from the tenant of the *contract*.
+    ///
+    /// A stateful entry that permits has no second direction: what answers it passes by the
+    /// connection. (In ACI's hardware it has one, narrowed to packets with ACK set; both keep the
+    /// provider from opening.) A deny opens no connection, so `stateful` means nothing to it.
+    fn filter(&self, relation: &Mo, usage: Use, service: &Service) -> Vec<Hit> {
+        let mut hits = Vec::new();
+        let Some(filter) = filter_of(self.tree, relation) else { return hits };
+        let deny = relation.get("action") == "deny";
+        for entry in self.tree.children_of_class(filter.dn(), "vzEntry") {
+            let stateful = entry.get("stateful") == "yes" && !deny;
+            if usage.answers && stateful
+                || !entry::matches(entry, self.packet, usage.answers && usage.turned)
+            {
+                continue;
+            }
+            let place = ruling::place(self.parties, self.way, self.contract, relation, entry);
+            let hit = Hit {
                 deny,
                 stateful,
-                subject: subject.dn().clone(),
-                entry: entry.dn().clone(),
-            });
+                log: relation.get("directives").split(',').any(|word| word == "log"),
+                breadth: entry::breadth(entry, usage.answers && usage.turned),
+                ..Hit::permit(place, &[self.subject, entry])
+            };
+            hits.extend(if deny { Some(hit) } else { service.applied_to(hit) });
         }
-    }
-    hits
-}
-
-fn filter_of<'a>(tree: &'a Tree, relation: &Mo) -> Option<&'a Mo> {
-    named(tree, relation.dn(), "flt", relation.get("tnVzFilterName"))
-}
-
-/// ACI's priority of a rule between two groups; lower wins.
-///
-/// Contract Guide, "Contract priorities": between two EPGs, 7 (`fully_qual`) for an entry that
-/// names an EtherType, 9 (`src_dst_any`) for one that does not; so a deny of everything leaves
-/// standing what is permitted by name. A deny may be moved by its `priorityOverride`: `level3`
-/// (highest) to 7, `level2` (medium) to 13, the place of contracts between a group and vzAny,
-/// `level1` (lowest) to 17, that of vzAny with itself. Permits are never moved.
-fn precedence(relation: &Mo, entry: &Mo) -> u8 {
-    let deny = relation.get("action") == "deny";
-    match relation.get("priorityOverride") {
-        "level3" if deny => 7,
-        "level2" if deny => 13,
-        "level1" if deny => 17,
-        _ if entry.get("etherT") == "unspecified" => 9,
-        _ => 7,
+        hits
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use selvage_model::Tree;
-    use selvage_rules::{Packet, Reason, TcpFlags};
-
-    use crate::sketch::{APP, WEB, ask, syn, tree, turned, web_and_app};
-
-    const TCP_80: &str = "vzEntry uni/tn-t/flt-f/e-80 etherT=ip prot=tcp dFromPort=80 dToPort=80\n";
-
-    fn reason(tree: &Tree, from: &str, to: &str, packet: Packet) -> Reason {
-        ask(tree, from, to, packet).reason
-    }
-
-    /// Naive: a contract opens a port of the provider to the consumer, and that is all. Both ways
-    /// with reversed ports means that the provider may open connections *from* that port to any.
-    #[test]
-    fn applied_both_ways_the_provider_may_open_from_the_port() {
-        let tree = web_and_app(TCP_80);
-        assert_eq!(reason(&tree, WEB, APP, syn(80)), Reason::Contract);
-        assert_eq!(reason(&tree, APP, WEB, turned(syn(80))), Reason::Contract);
-        assert_eq!(reason(&tree, APP, WEB, syn(80)), Reason::NoContract);
-        assert_eq!(reason(&tree, WEB, APP, turned(syn(80))), Reason::NoContract);
-    }
-
-    /// Naive: `revFltPorts=no` turns the way back off. It leaves it on, as written.
-    #[test]
-    fn without_reversing_the_way_back_is_as_written() {
-        let tree = web_and_app(&format!("{TCP_80} vzSubj uni/tn-t/brc-c/subj-s revFltPorts=no"));
-        assert_eq!(reason(&tree, WEB, APP, syn(80)), Reason::Contract);
-        assert_eq!(reason(&tree, APP, WEB, syn(80)), Reason::Contract);
-        assert_eq!(reason(&tree, APP, WEB, turned(syn(80))), Reason::NoContract);
-    }
-
-    /// Naive: `revFltPorts`, which is `yes` by default, gives a one-way filter a way back.
-    #[test]
-    fn a_one_way_filter_has_no_way_back() {
-        let one_way = "
-            - uni/tn-t/brc-c/subj-s/rssubjFiltAtt-f
-            vzInTerm uni/tn-t/brc-c/subj-s/intmnl
-            vzRsFiltAtt uni/tn-t/brc-c/subj-s/intmnl/rsfiltAtt-f tnVzFilterName=f
-        ";
-        let tree = web_and_app(&format!("{TCP_80}{one_way}"));
-        assert_eq!(reason(&tree, WEB, APP, syn(80)), Reason::Contract);
-        for packet in [syn(80), turned(syn(80))] {
-            assert_eq!(reason(&tree, APP, WEB, packet), Reason::NoContract);
-        }
-    }
-
-    /// Naive: `vzOutTerm` is what leaves the consumer. Terminals are seen from the provider.
-    #[test]
-    fn the_out_terminal_is_from_provider_to_consumer() {
-        let one_way = "
-            - uni/tn-t/brc-c/subj-s/rssubjFiltAtt-f
-            vzOutTerm uni/tn-t/brc-c/subj-s/outtmnl
-            vzRsFiltAtt uni/tn-t/brc-c/subj-s/outtmnl/rsfiltAtt-f tnVzFilterName=f
-        ";
-        let tree = web_and_app(&format!("{TCP_80}{one_way}"));
-        assert_eq!(reason(&tree, APP, WEB, syn(80)), Reason::Contract);
-        assert_eq!(reason(&tree, WEB, APP, syn(80)), Reason::NoContract);
-    }
-
-    /// Naive: a terminal, even an empty one, turns the filters of the subject itself off.
-    #[test]
-    fn filters_of_a_subject_and_of_its_terminals_add_up() {
-        let more = "
-            vzInTerm uni/tn-t/brc-c/subj-s/intmnl
-            vzOutTerm uni/tn-t/brc-c/subj-s/outtmnl
-            vzRsFiltAtt uni/tn-t/brc-c/subj-s/outtmnl/rsfiltAtt-g tnVzFilterName=g
-            vzFilter uni/tn-t/flt-g
-            vzEntry uni/tn-t/flt-g/e-81 etherT=ip prot=tcp dFromPort=81 dToPort=81";
-        let tree = web_and_app(&format!("{TCP_80}{more}"));
-        assert_eq!(reason(&tree, WEB, APP, syn(80)), Reason::Contract);
-        assert_eq!(reason(&tree, APP, WEB, turned(syn(80))), Reason::Contract);
-        assert_eq!(reason(&tree, APP, WEB, syn(81)), Reason::Contract);
-    }
-
-    /// Naive: naming the same contract name is enough.
-    #[test]
-    fn contracts_of_one_name_in_two_tenants_are_two_contracts() {
-        // `web` moves to another tenant, into the same VRF by a bridge domain in `common`.
-        let apart = "
-            fvTenant uni/tn-common
-            fvCtx    uni/tn-common/ctx-v
-            fvBD     uni/tn-common/BD-shared
-            fvRsCtx  uni/tn-common/BD-shared/rsctx tnFvCtxName=v
-            fvRsBd   uni/tn-t/ap-p/epg-app/rsbd tnFvBDName=shared
-            fvTenant uni/tn-u
-            fvAEPg   uni/tn-u/ap-p/epg-web
-            fvRsBd   uni/tn-u/ap-p/epg-web/rsbd tnFvBDName=shared
-            fvRsCons uni/tn-u/ap-p/epg-web/rscons-c tnVzBrCPName=c
-        ";
-        let web = "uni/tn-u/ap-p/epg-web";
-        let own = "vzBrCP uni/tn-u/brc-c\n";
-        let both_own = web_and_app(&[TCP_80, apart, own].concat());
-        assert_eq!(reason(&both_own, web, APP, syn(80)), Reason::NoContract);
-
-        // Offered from `common`, where both look when their own tenants have none.
-        let common = "
-            - uni/tn-t/brc-c
-            vzBrCP uni/tn-common/brc-c
-            vzSubj uni/tn-common/brc-c/subj-s
-            vzRsSubjFiltAtt uni/tn-common/brc-c/subj-s/rssubjFiltAtt-f tnVzFilterName=f
-            vzFilter uni/tn-common/flt-f
-            vzEntry uni/tn-common/flt-f/e-81 etherT=ip prot=tcp dFromPort=81 dToPort=81
-        ";
-        let shared = web_and_app(&[TCP_80, apart, common].concat());
-        assert_eq!(reason(&shared, web, APP, syn(81)), Reason::Contract);
-        // Its filter is sought from where the contract is: tenant t's own `f` is not meant.
-        assert_eq!(reason(&shared, web, APP, syn(80)), Reason::NoContract);
-    }
-
-    /// Naive: the scope asks where the contract is. It asks where the groups are.
-    #[test]
-    fn scope_is_about_the_places_of_the_groups() {
-        let joined = |scope: &str| {
-            let other_profile = "
-                fvAp     uni/tn-t/ap-q
-                fvAEPg   uni/tn-t/ap-q/epg-web
-                fvRsBd   uni/tn-t/ap-q/epg-web/rsbd tnFvBDName=b
-                fvRsCons uni/tn-t/ap-q/epg-web/rscons-c tnVzBrCPName=c
-            ";
-            let contract = format!("vzBrCP uni/tn-t/brc-c scope={scope}");
-            let tree = web_and_app(&[TCP_80, other_profile, &contract].concat());
-            let from = |group| reason(&tree, group, APP, syn(80)) == Reason::Contract;
-            (from(WEB), from("uni/tn-t/ap-q/epg-web"))
-        };
-        assert_eq!(joined("application-profile"), (true, false));
-        assert_eq!(joined("tenant"), (true, true));
-        assert_eq!(joined("context"), (true, true));
-        assert_eq!(joined("global"), (true, true));
-    }
-
-    /// Naive: an unresolved name is skipped somewhere and the rest applies to everything.
-    #[test]
-    fn dangling_names_open_nothing_and_take_nothing_else_with_them() {
-        let tree = web_and_app(&format!(
-            "{TCP_80}
-            vzRsSubjFiltAtt uni/tn-t/brc-c/subj-s/rssubjFiltAtt-gone tnVzFilterName=gone
-            fvRsCons uni/tn-t/ap-p/epg-web/rscons-gone tnVzBrCPName=gone
-            fvRsProv uni/tn-t/ap-p/epg-app/rsprov-gone tnVzBrCPName=gone"
-        ));
-        assert_eq!(reason(&tree, WEB, APP, syn(80)), Reason::Contract);
-        assert_eq!(reason(&tree, WEB, APP, syn(81)), Reason::NoContract);
-    }
-
-    /// Naive: a name that leads nowhere has no effect. A deny whose filter is gone would open what
-    /// it was to close.
-    #[test]
-    fn a_deny_of_nobody_knows_what_closes_its_subject_only() {
-        let tree = web_and_app(&format!(
-            "{TCP_80}
-            vzRsSubjFiltAtt uni/tn-t/brc-c/subj-s/rssubjFiltAtt-gone tnVzFilterName=gone action=deny
-            vzSubj uni/tn-t/brc-c/subj-other
-            vzRsSubjFiltAtt uni/tn-t/brc-c/subj-other/rssubjFiltAtt-g tnVzFilterName=g
-            vzFilter uni/tn-t/flt-g
-            vzEntry uni/tn-t/flt-g/e-81 etherT=ip prot=tcp dFromPort=81 dToPort=81"
-        ));
-        assert_eq!(reason(&tree, WEB, APP, syn(80)), Reason::NoContract);
-        assert_eq!(reason(&tree, WEB, APP, syn(81)), Reason::Contract);
-    }
-
-    const DENY_RANGE: &str = "
-        vzRsSubjFiltAtt uni/tn-t/brc-c/subj-s/rssubjFiltAtt-no tnVzFilterName=no action=deny
-        vzFilter uni/tn-t/flt-no
-        vzEntry uni/tn-t/flt-no/e-r etherT=ip prot=tcp dFromPort=1 dToPort=100
-    ";
-
-    /// Naive: the more specific filter wins.
-    #[test]
-    fn at_equal_priority_a_broad_deny_beats_a_narrow_permit() {
-        let tree = web_and_app(&[TCP_80, DENY_RANGE].concat());
-        let judgement = ask(&tree, WEB, APP, syn(80));
-        assert_eq!(judgement.reason, Reason::Denied);
-        let because: Vec<&str> = judgement.because.iter().map(|dn| dn.as_str()).collect();
-        assert_eq!(because, ["uni/tn-t/brc-c/subj-s", "uni/tn-t/flt-no/e-r"]);
-    }
-
-    /// Naive: deny always wins. Without an EtherType it is at priority 9 and gives way to 7.
-    #[test]
-    fn a_deny_of_everything_leaves_what_is_permitted_by_name() {
-        let everything = format!("{DENY_RANGE} vzEntry uni/tn-t/flt-no/e-r");
-        let tree = web_and_app(&[TCP_80, &everything].concat());
-        assert_eq!(reason(&tree, WEB, APP, syn(80)), Reason::Contract);
-        assert_eq!(reason(&tree, WEB, APP, syn(81)), Reason::Denied);
-    }
-
-    /// Naive: `level1` is the first, the highest. It is the lowest; and a permit moves never.
-    #[test]
-    fn a_deny_may_be_moved_below_permits_but_a_permit_not() {
-        let with = |level: &str, action: &str| {
-            let relation = "vzRsSubjFiltAtt uni/tn-t/brc-c/subj-s/rssubjFiltAtt-no";
-            let moved = format!(
-                "{DENY_RANGE} {relation} tnVzFilterName=no action={action} priorityOverride={level}"
-            );
-            reason(&web_and_app(&[TCP_80, &moved].concat()), WEB, APP, syn(80))
-        };
-        assert_eq!(with("default", "deny"), Reason::Denied);
-        assert_eq!(with("level3", "deny"), Reason::Denied);
-        assert_eq!(with("level2", "deny"), Reason::Contract);
-        assert_eq!(with("level1", "deny"), Reason::Contract);
-        assert_eq!(with("level1", "permit"), Reason::Contract);
-    }
-
-    /// Naive: a deny is about the contract it is in. Rules of one pair meet whatever they are from.
-    #[test]
-    fn a_deny_in_one_contract_reaches_what_another_permits() {
-        let second = "
-            fvRsCons uni/tn-t/ap-p/epg-web/rscons-d tnVzBrCPName=d
-            fvRsProv uni/tn-t/ap-p/epg-app/rsprov-d tnVzBrCPName=d
-            vzBrCP   uni/tn-t/brc-d
-            vzSubj   uni/tn-t/brc-d/subj-s
-            vzRsSubjFiltAtt uni/tn-t/brc-d/subj-s/rssubjFiltAtt-no tnVzFilterName=no action=deny
-            vzFilter uni/tn-t/flt-no
-            vzEntry  uni/tn-t/flt-no/e-80 etherT=ip prot=tcp dFromPort=80 dToPort=80
-        ";
-        let tree = web_and_app(&[TCP_80, second].concat());
-        assert_eq!(reason(&tree, WEB, APP, syn(80)), Reason::Denied);
-    }
-
-    /// Naive: stateful keeps the rule for the way back, as a stateless one has it.
-    #[test]
-    fn a_stateful_entry_lets_the_provider_open_nothing() {
-        let tree = web_and_app(&format!("{} stateful=yes", TCP_80.trim_end()));
-        assert!(ask(&tree, WEB, APP, syn(80)).stateful);
-        let back = Packet { tcp_flags: TcpFlags::ACK, ..turned(syn(80)) };
-        assert_eq!(reason(&tree, APP, WEB, back), Reason::NoContract);
-    }
-
-    /// Naive: a stateful deny has no way back either, so it denies one direction only.
-    #[test]
-    fn a_deny_is_applied_both_ways_stateful_or_not() {
-        let range = DENY_RANGE.trim_end();
-        let tree = web_and_app(&format!("{TCP_80}{range} stateful=yes"));
-        assert_eq!(reason(&tree, WEB, APP, syn(80)), Reason::Denied);
-        assert_eq!(reason(&tree, APP, WEB, turned(syn(80))), Reason::Denied);
-    }
-
-    /// Naive: the first entry found tells whether the flow is stateful.
-    #[test]
-    fn one_stateful_entry_among_those_that_permit_is_enough() {
-        for stateful in ["a", "z"] {
-            let more = format!(
-                "{TCP_80} vzEntry uni/tn-t/flt-f/e-{stateful} etherT=ip prot=tcp stateful=yes"
-            );
-            assert!(ask(&web_and_app(&more), WEB, APP, syn(80)).stateful, "{stateful}");
-        }
-    }
-
-    /// Naive: groups are joined by consuming and providing in either order.
-    #[test]
-    fn two_consumers_of_one_contract_are_not_joined() {
-        let two = "
-            fvAEPg   uni/tn-t/ap-p/epg-web2
-            fvRsBd   uni/tn-t/ap-p/epg-web2/rsbd tnFvBDName=b
-            fvRsCons uni/tn-t/ap-p/epg-web2/rscons-c tnVzBrCPName=c
-        ";
-        let tree = web_and_app(&[TCP_80, two].concat());
-        assert_eq!(reason(&tree, "uni/tn-t/ap-p/epg-web2", WEB, syn(80)), Reason::NoContract);
-        assert_eq!(reason(&tree, "uni/tn-t/ap-p/epg-web2", APP, syn(80)), Reason::Contract);
-    }
-
-    #[test]
-    fn the_empty_tree_quarantines() {
-        assert_eq!(reason(&tree(&[]), WEB, APP, syn(80)), Reason::Quarantine);
-    }
-}
+mod tests;

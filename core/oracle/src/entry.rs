@@ -23,6 +23,37 @@ pub(crate) fn matches(entry: &Mo, packet: &Packet, turned: bool) -> bool {
         && icmp_types(entry, packet)
         && arp_operation(entry, packet)
         && fragments(entry, packet)
+        && code_point(entry, packet)
+}
+
+/// [`breadth`] of an entry that looks at nothing.
+pub(crate) const WIDEST: u8 = 6;
+
+/// How wide an entry is, as ACI's filter priorities (`actrl:FltPrio`) order them: one that looks at
+/// flags (0), at both ports (1), at the destination port (2), at the source port (3), at the protocol
+/// (4), at fragments (5), at less (6). `turned` as in [`matches`].
+pub(crate) fn breadth(entry: &Mo, turned: bool) -> u8 {
+    let asks = |from, to| {
+        port_range(entry.get(from), entry.get(to))
+            .is_some_and(|range| range != (0..=0) && range != (0..=u16::MAX))
+    };
+    let (written_source, written_destination) =
+        (asks("sFromPort", "sToPort"), asks("dFromPort", "dToPort"));
+    let (source, destination) = if turned {
+        (written_destination, written_source)
+    } else {
+        (written_source, written_destination)
+    };
+    let flags = !matches!(entry.get("tcpRules"), "" | "unspecified");
+    match () {
+        () if flags => 0,
+        () if source && destination => 1,
+        () if destination => 2,
+        () if source => 3,
+        () if !matches!(entry.get("prot"), "unspecified" | "0") => 4,
+        () if entry.get("applyToFrag") == "yes" => 5,
+        () => WIDEST,
+    }
 }
 
 /// `etherT`: `ip` stands for IPv4 and IPv6 both; the other words for one type each.
@@ -169,6 +200,29 @@ fn arp_operation(entry: &Mo, packet: &Packet) -> bool {
 /// with this field or without.
 fn fragments(entry: &Mo, packet: &Packet) -> bool {
     entry.get("applyToFrag") != "yes" || is_ip(packet) && packet.later_fragment
+}
+
+/// `matchDscp`: the code point of IPv4 or IPv6, by name (RFC 2474, 2597, 3246, 5865) or number.
+fn code_point(entry: &Mo, packet: &Packet) -> bool {
+    let wanted = match entry.get("matchDscp") {
+        "unspecified" | "" => return true,
+        "EF" => 46,
+        "VA" => 44,
+        name => {
+            let digits = |prefix: &str| name.strip_prefix(prefix).map(|rest| rest.as_bytes());
+            match (digits("CS"), digits("AF")) {
+                (Some([class @ b'0'..=b'7']), _) => (class - b'0') * 8,
+                (_, Some([class @ b'1'..=b'4', drop @ b'1'..=b'3'])) => {
+                    (class - b'0') * 8 + (drop - b'0') * 2
+                }
+                _ => match name.parse::<u8>() {
+                    Ok(number) if number < 64 => number,
+                    _ => return false,
+                },
+            }
+        }
+    };
+    is_ip(packet) && packet.dscp == wanted
 }
 
 fn is_ip(packet: &Packet) -> bool {

@@ -1,10 +1,10 @@
 //! The naive judge: verdicts straight from the managed objects, sharing no code with the compiler.
 //!
-//! It answers one question, "may this packet go from this group to that one?", by walking the
-//! tree anew for every packet: group, bridge domain, VRF, contracts, subjects, filters, entries.
-//! There are no tables, numbers or caches here, nothing is prepared and nothing is fast. That is
-//! the point: it was written from the ACI documents alone, so that where it and the compiled table
-//! disagree, one of the two misread them.
+//! It answers one question, "may this packet go from here to there?", by walking the tree anew for
+//! every packet: group, bridge domain, VRF, contracts, subjects, filters, entries. There are no
+//! tables, numbers or caches here, nothing is prepared and nothing is fast. That is the point: it
+//! was written from the ACI documents alone, so that where it and the compiled table disagree, one
+//! of the two misread them.
 //!
 //! With the rest of the project it shares the tree it reads, the [`Packet`] it is asked about and
 //! the names of the [`Reason`]s it gives. It does its own matching and its own precedence.
@@ -12,92 +12,80 @@
 //! | what | where | source |
 //! |---|---|---|
 //! | group, bridge domain, VRF, names | `place` | *Cisco ACI Fundamentals*, chapter "ACI Policy Model" |
-//! | unenforced VRF, groups within, isolation | this module | *Cisco ACI Contract Guide*, tables of contract options and priorities |
-//! | provider, consumer, scope, directions, deny | `contract` | *Cisco ACI Contract Guide*, "How contracts work", "Contract priorities" |
-//! | filter entries | `entry` | *APIC management information model*, class `vzEntry` |
+//! | who is treated as whose endpoint | `member`, `useg`, `esg` | *ACI Virtualization Guide*, "Microsegmentation"; *Security Configuration Guide*, "Endpoint Security Groups" |
 //! | addresses outside | `outside` | *ACI Fabric L3Out Guide*; *Cisco ACI Contract Guide*, "L3Out EPG with 0.0.0.0/0 subnet" |
+//! | other VRFs | `routes` | *Contract Guide*, "Inter-VRF contracts" |
+//! | unenforced VRF | this module | *Contract Guide*, table of contract options |
+//! | endpoints of one group | `within` | *Contract Guide*, "Intra EPG contract", "Intra EPG isolation" |
+//! | provider, consumer, vzAny, masters, interfaces | `relation` | *Contract Guide*, "vzAny", "Contract inheritance" |
+//! | scope, subjects, directions | `contract` | *Contract Guide*, "How contracts work", "Contract scope" |
+//! | labels, exceptions | `label`, `exception` | *ACI Fundamentals*, "Label Matching"; *Basic Configuration Guide* |
+//! | filter entries | `entry` | *APIC management information model*, class `vzEntry` |
+//! | service graphs | `service` | *PBR Service Graph Design* |
+//! | taboos, preferred group | `taboo`, `preferred` | *Contract Guide* |
+//! | which rule has the last word | `ruling` | *Contract Guide*, "Contract priorities" |
 //! | connections | this module | decision 5 of the design: tracking never allows what the rules deny |
 
 mod contract;
+mod ends;
 mod entry;
+mod esg;
+mod exception;
+mod label;
+mod member;
 mod outside;
+mod pattern;
 mod place;
+mod preferred;
+mod prefix;
+mod relation;
+mod routes;
+mod ruling;
+mod service;
 #[cfg(test)]
 mod sketch;
-
-use std::net::IpAddr;
+mod taboo;
+mod useg;
+mod within;
 
 use selvage_model::{Dn, Mo, Tree};
 use selvage_rules::{Packet, Reason};
 
-use contract::Ruling;
+use contract::Hit;
+pub use ends::{End, Endpoint, State};
 
-/// One end of a flow: an endpoint, of which policy knows nothing but its group.
-///
-/// Two ends of one group are two different endpoints of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct EndpointRef<'a> {
-    /// DN of its endpoint group: `uni/tn-acme/ap-shop/epg-web`.
-    pub group: &'a str,
-}
-
-/// One end of a flow.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End<'a> {
-    /// An endpoint of a group.
-    Member(EndpointRef<'a>),
-    /// An address outside the fabric.
-    Outside {
-        /// DN of the VRF that it is outside of.
-        vrf: &'a str,
-        /// The address.
-        address: IpAddr,
-    },
-}
-
-impl<'a> From<EndpointRef<'a>> for End<'a> {
-    fn from(member: EndpointRef<'a>) -> End<'a> {
-        End::Member(member)
-    }
-}
-
-/// What is known of the connection a packet belongs to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum State {
-    /// Nothing: it is judged by the rules alone. So are all packets in the direction in which a
-    /// connection was opened.
-    New,
-    /// It answers a connection: the receiver had sent `opening` to the sender before.
-    Established {
-        /// The first packet of the connection.
-        opening: Packet,
-    },
-}
-
-/// Whether the packet may pass.
+/// What becomes of the packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     /// It passes.
     Allow,
     /// It is dropped.
     Deny,
+    /// It is sent through a service first.
+    Redirect,
 }
 
 /// A verdict, and who says so.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Judgement {
-    /// Whether the packet may pass.
+    /// What becomes of the packet.
     pub verdict: Verdict,
     /// Why.
     pub reason: Reason,
     /// Replies to this packet pass by the connection it opens.
     pub stateful: bool,
+    /// The packet is logged.
+    pub log: bool,
+    /// DN of the policy that says where it is redirected: with [`Verdict::Redirect`] only.
+    pub redirect: Option<Dn>,
+    /// DNs of the devices that get a copy.
+    pub copy: Vec<Dn>,
     /// The objects that decide. For a contract: the subject and the filter entry of every match
     /// that has the last word; they agree in what they say. Empty where nothing matched.
     pub because: Vec<Dn>,
 }
 
-/// Judges `packet`, sent by `from` to `to`: endpoints of groups, or addresses outside.
+/// Judges `packet`, sent by `from` to `to`: endpoints, or addresses outside.
 pub fn judge<'a>(
     tree: &Tree,
     from: impl Into<End<'a>>,
@@ -106,12 +94,23 @@ pub fn judge<'a>(
     state: State,
 ) -> Judgement {
     let (from, to) = (from.into(), to.into());
+    by_contracts(tree, from, to, packet, state)
+}
+
+fn by_contracts(
+    tree: &Tree,
+    from: End<'_>,
+    to: End<'_>,
+    packet: &Packet,
+    state: State,
+) -> Judgement {
     if let State::Established { opening } = state {
         // Asked anew for each packet, so that a reply is cut as soon as the direction it answers
         // is no longer permitted, or no longer by a stateful entry.
         let forward = judge_alone(tree, to, from, &opening);
-        if forward.verdict == Verdict::Allow && forward.stateful {
-            return Judgement { reason: Reason::Established, stateful: false, ..forward };
+        if forward.verdict != Verdict::Deny && forward.stateful {
+            let (verdict, reason) = (Verdict::Allow, Reason::Established);
+            return Judgement { verdict, reason, stateful: false, redirect: None, ..forward };
         }
     }
     judge_alone(tree, from, to, packet)
@@ -119,11 +118,10 @@ pub fn judge<'a>(
 
 /// Judges a packet by the rules, as if no connection were known.
 ///
-/// The order of the questions is ACI's order of precedence: an unenforced VRF is asked nothing
-/// further (Contract Guide: "permit all traffic within VRF", contracts cannot be enforced on it);
-/// then, within one group, isolation (`class-eq-deny`, 2) and its absence (`class-eq-allow`, 3) come
-/// before all contracts between groups (`fully_qual`, 7, and below), so a contract that a group
-/// both provides and consumes changes nothing within it.
+/// First where the two ends are and whether the fabric carries anything from the one to the other.
+/// Then an unenforced VRF is asked nothing further (Contract Guide: "permit all traffic within VRF",
+/// contracts cannot be enforced on it). Within one group its own rules come before all others;
+/// between groups all that match are put in their order.
 fn judge_alone(tree: &Tree, from: End<'_>, to: End<'_>, packet: &Packet) -> Judgement {
     // Broken configuration denies: an endpoint whose VRF cannot be told stays in quarantine, and to
     // the rest of the fabric it is not there.
@@ -135,7 +133,8 @@ fn judge_alone(tree: &Tree, from: End<'_>, to: End<'_>, packet: &Packet) -> Judg
     let Some(receiver) = place::of(tree, to) else {
         return verdict(Reason::UnknownDestination, &[]);
     };
-    if sender.vrf.dn() != receiver.vrf.dn() {
+    let one_vrf = sender.vrf.dn() == receiver.vrf.dn();
+    if !one_vrf && !routes::know_each_other(tree, &sender, &receiver) {
         return verdict(Reason::UnknownDestination, &[sender.vrf, receiver.vrf]);
     }
     // From outside to outside nothing is carried.
@@ -145,41 +144,39 @@ fn judge_alone(tree: &Tree, from: End<'_>, to: End<'_>, packet: &Packet) -> Judg
     if let Some(reason) = place::apart(&sender, &receiver, packet) {
         return verdict(reason, &[]);
     }
-    if sender.vrf.get("pcEnfPref") == "unenforced" {
+    if one_vrf && sender.vrf.get("pcEnfPref") == "unenforced" {
         return verdict(Reason::Unenforced, &[sender.vrf]);
     }
-    if let ([own], [other]) = (&sender.groups[..], &receiver.groups[..])
-        && own.dn() == other.dn()
-    {
-        return within_one_group(own);
-    }
-    match contract::rule_between(tree, &sender.groups, &receiver.groups, packet) {
-        None => verdict(Reason::NoContract, &[]),
-        Some(Ruling { permit: false, because, .. }) => {
-            Judgement { because, ..verdict(Reason::Denied, &[]) }
+    let hits = match (&sender.groups[..], &receiver.groups[..]) {
+        ([own], [other]) if own.dn() == other.dn() => within::hits(tree, &sender, own, packet),
+        _ => {
+            let mut hits = contract::hits(tree, &sender, &receiver, packet);
+            hits.extend(taboo::hits(tree, &receiver.groups, packet));
+            if one_vrf {
+                hits.extend(preferred::hit(tree, &sender, &receiver));
+            } else {
+                let ends: Vec<&Mo> =
+                    sender.groups.iter().chain(&receiver.groups).copied().collect();
+                hits.push(Hit::deny(ruling::SHARED_DENY, &ends));
+            }
+            hits
         }
-        Some(Ruling { permit: true, stateful, because }) => {
-            Judgement { because, stateful, ..verdict(Reason::Contract, &[]) }
-        }
-    }
-}
-
-/// Endpoints of one group talk freely unless it is isolated.
-///
-/// Contract Guide, "Intra EPG isolation": enforcing it installs an implicit rule from the group to
-/// itself, `class-eq-deny(2)`; what the group may exchange with others is untouched.
-fn within_one_group(group: &Mo) -> Judgement {
-    if group.get("pcEnfPref") == "enforced" {
-        verdict(Reason::Denied, &[group])
-    } else {
-        verdict(Reason::IntraGroup, &[group])
-    }
+    };
+    ruling::decide(hits).unwrap_or_else(|| verdict(Reason::NoContract, &[]))
 }
 
 fn verdict(reason: Reason, because: &[&Mo]) -> Judgement {
     let verdict = if reason.is_allow() { Verdict::Allow } else { Verdict::Deny };
     let because = because.iter().map(|mo| mo.dn().clone()).collect();
-    Judgement { verdict, reason, stateful: false, because }
+    Judgement {
+        verdict,
+        reason,
+        stateful: false,
+        log: false,
+        redirect: None,
+        copy: Vec::new(),
+        because,
+    }
 }
 
 #[cfg(test)]
@@ -193,8 +190,8 @@ mod tests {
 
     /// Judges what `from` sends in answer to a connection that `to` opened with `opening`.
     fn answer(tree: &Tree, from: &str, to: &str, packet: Packet, opening: Packet) -> Reason {
-        let (from, to) = (EndpointRef { group: from }, EndpointRef { group: to });
-        judge(tree, from, to, &packet, State::Established { opening }).reason
+        let (from, to) = (Endpoint::of(from), Endpoint::of(to));
+        judge(tree, &from, &to, &packet, State::Established { opening }).reason
     }
 
     /// Naive: an unenforced VRF opens what has no contract; denies and isolation still hold.

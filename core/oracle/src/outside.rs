@@ -2,93 +2,112 @@
 
 use std::net::IpAddr;
 
-use selvage_model::{Mo, Tree};
+use selvage_model::{Dn, Mo, Tree};
 
-use crate::place::named;
+use crate::place::{named, vrf_of as vrf_of_group};
+use crate::prefix::Prefix;
 
-/// The external EPGs (`l3extInstP`) whose contracts hold for `address` outside the VRF; none if no
-/// prefix covers it.
+/// The groups whose contracts hold for `address` outside the VRF, and whether that is by a default
+/// prefix; none if no prefix covers it.
 ///
 /// *ACI Fabric L3Out Guide*, "L3Out EPG subnets": an external EPG lists prefixes (`l3extSubnet`); those
 /// with the scope *External Subnets for the External EPG* (`import-security`) classify addresses,
 /// by longest prefix match over all external EPGs of the VRF, whichever L3Out they are in. The other
-/// scopes are about routes.
+/// scopes are about routes. An endpoint security group classifies in the same table by its external
+/// subnet selectors (*Security Configuration Guide*, "Endpoint Security Groups").
 ///
 /// *Cisco ACI Contract Guide*, "L3Out EPG with 0.0.0.0/0 subnet": the default prefix is an exception.
 /// What only it covers has not the class of an external EPG, but that of the VRF as a source and 15
 /// as a destination; contracts of every external EPG with a default prefix are programmed between
 /// those two, so all of them hold for all such addresses.
-pub(crate) fn groups_of<'a>(tree: &'a Tree, vrf: &Mo, address: IpAddr) -> Vec<&'a Mo> {
+pub(crate) fn groups_of<'a>(tree: &'a Tree, vrf: &Mo, address: IpAddr) -> (Vec<&'a Mo>, bool) {
     let prefixes = prefixes(tree, vrf);
-    let covering = prefixes.iter().filter(|(prefix, _)| prefix.covers(address));
-    let Some(longest) = covering.clone().map(|(prefix, _)| prefix.length).max() else {
-        return Vec::new();
+    let covering = prefixes.iter().filter(|at| at.prefix.covers(address));
+    let Some(longest) = covering.clone().map(|at| at.prefix.length).max() else {
+        return (Vec::new(), false);
     };
     if longest == 0 {
-        let defaults = prefixes.iter().filter(|(prefix, _)| prefix.length == 0);
-        let mut groups: Vec<&Mo> = defaults.map(|(_, group)| *group).collect();
+        // Of either family: the two classes of the default prefix are one pair for both.
+        let defaults = prefixes.iter().filter(|at| at.prefix.length == 0);
+        let mut groups: Vec<&Mo> = defaults.map(|at| at.group).collect();
+        groups.sort_by_key(|group| group.dn());
         groups.dedup_by_key(|group| group.dn());
-        return groups;
+        return (groups, true);
     }
     // A prefix is in one external EPG of a VRF. ACI refuses a second its place; without an order of
-    // time the one of the lowest DN has it.
+    // time the one of the lowest DN has it, and any external EPG before an ESG.
     let mut found: Vec<&Mo> =
-        covering.filter(|(prefix, _)| prefix.length == longest).map(|(_, group)| *group).collect();
-    found.sort_by_key(|group| group.dn());
+        covering.filter(|at| at.prefix.length == longest).map(|at| at.group).collect();
+    found.sort_by_key(|group| (group.class().name == "fvESg", group.dn()));
     found.truncate(1);
-    found
+    (found, false)
 }
 
-struct Prefix {
-    address: IpAddr,
-    length: u32,
+/// Whether what `group` says of an address outside holds in other VRFs too: its routes are leaked, and
+/// it is classified there.
+///
+/// *L3Out Guide*, "Shared L3Out": *Shared Route Control Subnet* (`shared-rtctrl`) leaks the route,
+/// *Shared Security Import Subnet* (`shared-security`) the classification, together with
+/// `import-security`; it takes both. The prefix that classifies the address at home is the one that
+/// must be shared.
+pub(crate) fn is_shared(tree: &Tree, vrf: &Mo, group: &Mo, address: IpAddr) -> bool {
+    let own = subnets(tree, group);
+    let leaked =
+        own.iter().any(|(prefix, at)| prefix.covers(address) && has_scope(at, "shared-rtctrl"));
+    let longest = prefixes(tree, vrf)
+        .iter()
+        .filter(|at| at.prefix.covers(address))
+        .map(|at| at.prefix.length)
+        .max();
+    let classified = own.iter().any(|(prefix, subnet)| {
+        Some(prefix.length) == longest
+            && prefix.covers(address)
+            && has_scope(subnet, "import-security")
+            && has_scope(subnet, "shared-security")
+    });
+    leaked && classified
 }
 
-impl Prefix {
-    fn read(text: &str) -> Option<Prefix> {
-        let (address, length) = text.split_once('/')?;
-        Some(Prefix { address: address.parse().ok()?, length: length.parse().ok()? })
-    }
-
-    /// Bit by bit, the naive way.
-    fn covers(&self, address: IpAddr) -> bool {
-        let (own, other) = match (self.address, address) {
-            (IpAddr::V4(own), IpAddr::V4(other)) => {
-                (own.octets().to_vec(), other.octets().to_vec())
-            }
-            (IpAddr::V6(own), IpAddr::V6(other)) => {
-                (own.octets().to_vec(), other.octets().to_vec())
-            }
-            _ => return false,
-        };
-        let bit = |bytes: &[u8], at: u32| {
-            let byte = bytes.get(at as usize / 8).copied().unwrap_or(0);
-            byte >> (7 - at % 8) & 1
-        };
-        (0..self.length).all(|at| bit(&own, at) == bit(&other, at))
-    }
+/// The VRF of an L3Out.
+pub(crate) fn vrf_of<'a>(tree: &'a Tree, out: &Dn) -> Option<&'a Mo> {
+    // *ACI Fundamentals*: a relation by name, from the L3Out's tenant, then `common`.
+    let to = tree.children_of_class(out, "l3extRsEctx").next()?;
+    named(tree, out, "ctx", to.get("tnFvCtxName"))
 }
 
-/// The prefixes that classify outside `vrf`, each with its external EPG.
-fn prefixes<'a>(tree: &'a Tree, vrf: &Mo) -> Vec<(Prefix, &'a Mo)> {
+/// A prefix that classifies, and for whom.
+struct Classifier<'a> {
+    prefix: Prefix,
+    group: &'a Mo,
+}
+
+/// The prefixes that classify outside `vrf`.
+fn prefixes<'a>(tree: &'a Tree, vrf: &Mo) -> Vec<Classifier<'a>> {
+    let here = |found: Option<&Mo>| found.is_some_and(|found| found.dn() == vrf.dn());
     let mut found = Vec::new();
-    for out in tree.iter().filter(|mo| mo.class().name == "l3extOut") {
-        let leads = tree.children_of_class(out.dn(), "l3extRsEctx").any(|to| {
-            // *ACI Fundamentals*: a relation by name, from the L3Out's tenant, then `common`.
-            named(tree, out.dn(), "ctx", to.get("tnFvCtxName")).is_some_and(|c| c.dn() == vrf.dn())
-        });
-        if !leads {
-            continue;
-        }
-        for group in tree.children_of_class(out.dn(), "l3extInstP") {
-            for subnet in tree.children_of_class(group.dn(), "l3extSubnet") {
-                if subnet.get("scope").split(',').any(|scope| scope == "import-security") {
-                    found.extend(Prefix::read(subnet.get("ip")).map(|prefix| (prefix, group)));
-                }
+    for group in tree.of_class("l3extInstP").filter(|group| here(vrf_of_group(tree, group))) {
+        for (prefix, subnet) in subnets(tree, group) {
+            if has_scope(subnet, "import-security") {
+                found.push(Classifier { prefix, group });
             }
         }
     }
+    for group in tree.of_class("fvESg").filter(|group| here(vrf_of_group(tree, group))) {
+        for selector in tree.children_of_class(group.dn(), "fvExternalSubnetSelector") {
+            let prefix = Prefix::read(selector.get("ip"));
+            found.extend(prefix.map(|prefix| Classifier { prefix, group }));
+        }
+    }
     found
+}
+
+fn subnets<'a>(tree: &'a Tree, group: &Mo) -> Vec<(Prefix, &'a Mo)> {
+    let subnets = tree.children_of_class(group.dn(), "l3extSubnet");
+    subnets.filter_map(|subnet| Some((Prefix::read(subnet.get("ip"))?, subnet))).collect()
+}
+
+fn has_scope(subnet: &Mo, scope: &str) -> bool {
+    subnet.get("scope").split(',').any(|word| word == scope)
 }
 
 #[cfg(test)]
@@ -114,7 +133,7 @@ mod tests {
     fn names(more: &str, address: &str) -> Vec<String> {
         let tree = sketch::tree(&[OUTSIDE, more]);
         let vrf = tree.get("uni/tn-t/ctx-v").unwrap();
-        let groups = super::groups_of(&tree, vrf, address.parse().unwrap());
+        let (groups, _) = super::groups_of(&tree, vrf, address.parse().unwrap());
         groups.iter().map(|group| group.dn().rn().to_owned()).collect()
     }
 

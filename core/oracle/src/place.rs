@@ -1,34 +1,51 @@
-//! Where a group is: its bridge domain and, by that, its VRF.
+//! Where an end of a flow is: its group, its bridge domain and, by that, its VRF.
+
+use std::net::IpAddr;
 
 use selvage_model::{Dn, Mo, Tree};
 use selvage_rules::{Packet, Reason};
 
-use crate::{End, outside};
+use crate::{End, Endpoint, member, outside};
 
 /// Where one end of a flow is: a group whose bridge domain and VRF both exist, or outside a VRF.
 #[derive(Debug, Clone)]
 pub(crate) struct Place<'a> {
-    /// Whose contracts hold for it: the group, an `fvAEPg`; outside the external EPGs, `l3extInstP`.
+    /// Whose contracts hold for it: one `fvAEPg`, `fvESg` or `l3extInstP`; several `l3extInstP` for
+    /// an address that only default prefixes cover.
     pub(crate) groups: Vec<&'a Mo>,
+    /// It is outside, and nothing but a default prefix covers it.
+    pub(crate) catch_all: bool,
+    /// The group that it is attached to, an `fvAEPg`; `None` outside.
+    pub(crate) attached: Option<&'a Mo>,
     /// The bridge domain, an `fvBD`; `None` outside.
     pub(crate) bd: Option<&'a Mo>,
     /// The VRF, an `fvCtx`.
     pub(crate) vrf: &'a Mo,
+    /// Its address.
+    pub(crate) ip: Option<IpAddr>,
 }
 
 /// Where an end is; `None` if it is nowhere.
 pub(crate) fn of<'a>(tree: &'a Tree, end: End<'_>) -> Option<Place<'a>> {
     match end {
-        End::Member(member) => of_group(tree, member.group),
+        End::Member(endpoint) => of_endpoint(tree, endpoint),
         End::Outside { vrf, address } => {
             let vrf = tree.get(vrf).filter(|mo| mo.class().name == "fvCtx")?;
-            let groups = outside::groups_of(tree, vrf, address);
-            (!groups.is_empty()).then_some(Place { groups, bd: None, vrf })
+            let (groups, catch_all) = outside::groups_of(tree, vrf, address);
+            let ip = Some(address);
+            (!groups.is_empty()).then_some(Place {
+                groups,
+                catch_all,
+                attached: None,
+                bd: None,
+                vrf,
+                ip,
+            })
         }
     }
 }
 
-/// Why the fabric does not carry the packet from one place to the other, if it does not.
+/// Why the fabric does not carry the packet from one place to another of its VRF, if it does not.
 ///
 /// *ACI Fundamentals*, "Bridge domains and subnets": between bridge domains, and to the outside,
 /// packets are routed; a bridge domain without unicast routing has no part in that, nor has what is
@@ -53,16 +70,52 @@ pub(crate) fn apart(from: &Place<'_>, to: &Place<'_>, packet: &Packet) -> Option
 /// the VRF is searched from the tenant of the *bridge domain*. Shutting an EPG down (`shutdown`,
 /// class reference of `fvAEPg`, from release 4.0) withdraws it from the leaf switches: its endpoints
 /// are cut off, from each other as well.
-fn of_group<'a>(tree: &'a Tree, group: &str) -> Option<Place<'a>> {
-    let group = tree.get(group).filter(|mo| mo.class().name == "fvAEPg")?;
+fn of_endpoint<'a>(tree: &'a Tree, endpoint: &Endpoint) -> Option<Place<'a>> {
+    let attached = tree.get(&endpoint.attached).filter(|mo| mo.class().name == "fvAEPg")?;
+    if attached.get("shutdown") == "yes" {
+        return None;
+    }
+    let bd = bridge_domain_of(tree, attached)?;
+    let vrf = vrf_of_bridge_domain(tree, bd)?;
+    let group = member::group_of(tree, endpoint, attached, bd, vrf)?;
+    // Policy that asks for this endpoint and is withdrawn must not fall back to less of it.
     if group.get("shutdown") == "yes" {
         return None;
     }
+    Some(Place {
+        groups: vec![group],
+        catch_all: false,
+        attached: Some(attached),
+        bd: Some(bd),
+        vrf,
+        ip: endpoint.ip,
+    })
+}
+
+/// The bridge domain of an EPG.
+pub(crate) fn bridge_domain_of<'a>(tree: &'a Tree, group: &Mo) -> Option<&'a Mo> {
     let to_bd = tree.children_of_class(group.dn(), "fvRsBd").next()?;
-    let bd = named(tree, group.dn(), "BD", to_bd.get("tnFvBDName"))?;
+    named(tree, group.dn(), "BD", to_bd.get("tnFvBDName"))
+}
+
+/// The VRF of a bridge domain.
+fn vrf_of_bridge_domain<'a>(tree: &'a Tree, bd: &Mo) -> Option<&'a Mo> {
     let to_vrf = tree.children_of_class(bd.dn(), "fvRsCtx").next()?;
-    let vrf = named(tree, bd.dn(), "ctx", to_vrf.get("tnFvCtxName"))?;
-    Some(Place { groups: vec![group], bd: Some(bd), vrf })
+    named(tree, bd.dn(), "ctx", to_vrf.get("tnFvCtxName"))
+}
+
+/// The VRF of a group of any class: an EPG's by its bridge domain, an ESG's own, an external EPG's
+/// by its L3Out.
+pub(crate) fn vrf_of<'a>(tree: &'a Tree, group: &Mo) -> Option<&'a Mo> {
+    match group.class().name {
+        "fvAEPg" => vrf_of_bridge_domain(tree, bridge_domain_of(tree, group)?),
+        "fvESg" => {
+            let scope = tree.children_of_class(group.dn(), "fvRsScope").next()?;
+            named(tree, group.dn(), "ctx", scope.get("tnFvCtxName"))
+        }
+        "l3extInstP" => outside::vrf_of(tree, &group.dn().parent()?),
+        _ => None,
+    }
 }
 
 /// Resolves a name said by `from`: in its own tenant, then in tenant `common`.
@@ -91,8 +144,8 @@ pub(crate) fn application_profile(dn: &Dn) -> Option<Dn> {
 
 #[cfg(test)]
 mod tests {
-    use super::{named, of_group as of};
-    use crate::sketch;
+    use super::{named, of_endpoint};
+    use crate::{Endpoint, sketch};
 
     const TWO_TENANTS: &str = "
         fvTenant uni/tn-common
@@ -108,7 +161,8 @@ mod tests {
 
     fn vrf_of(more: &str) -> Option<String> {
         let tree = sketch::tree(&[TWO_TENANTS, more]);
-        of(&tree, "uni/tn-t/ap-p/epg-a").map(|place| place.vrf.dn().to_string())
+        let endpoint = Endpoint::of("uni/tn-t/ap-p/epg-a");
+        of_endpoint(&tree, &endpoint).map(|place| place.vrf.dn().to_string())
     }
 
     /// Naive: the VRF's name is sought from the group's tenant, which has one of that name.

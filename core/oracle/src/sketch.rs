@@ -3,7 +3,7 @@
 use selvage_model::{Dn, Tree, blank};
 use selvage_rules::{EtherType, Packet};
 
-use crate::{EndpointRef, Judgement, State, judge};
+use crate::{Endpoint, Judgement, State, judge};
 
 /// Two groups of one VRF: `web`, which consumes contract `c`, and `app`, which provides it.
 /// The contract's subject `s` names filter `f`, which has no entries yet.
@@ -59,7 +59,7 @@ pub(crate) fn web_and_app(more: &str) -> Tree {
 
 /// Judges a packet of which no connection is known.
 pub(crate) fn ask(tree: &Tree, from: &str, to: &str, packet: Packet) -> Judgement {
-    judge(tree, EndpointRef { group: from }, EndpointRef { group: to }, &packet, State::New)
+    judge(tree, &Endpoint::of(from), &Endpoint::of(to), &packet, State::New)
 }
 
 /// First packet of an IPv4 TCP connection from an ephemeral port.
