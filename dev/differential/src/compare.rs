@@ -1,21 +1,65 @@
 //! The comparison: every flow put to the oracle and to the compiled table.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use selvage_model::Tree;
-use selvage_oracle::{End, EndpointRef, Judgement, State, Verdict as Says, judge};
+use selvage_oracle::{End, Endpoint, Judgement, State, Verdict as Says, judge};
 use selvage_rules::{
     Action, BridgeDomain, ClassId, GroupKey, Packet, Reason, ScopeId, Table, Verdict,
 };
 
 use crate::atoms::{answer_to, words};
 
+/// Somebody who takes part: an endpoint, or an address outside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Who {
+    /// An endpoint of the fabric.
+    Member(Endpoint),
+    /// Outside the fabric.
+    Outside {
+        /// DN of the VRF.
+        vrf: String,
+        /// The address.
+        address: IpAddr,
+    },
+}
+
+impl Who {
+    /// An endpoint of a group, of which nothing else is known.
+    pub fn of(group: &str) -> Who {
+        Who::Member(Endpoint::of(group))
+    }
+
+    /// As the oracle is asked about it.
+    pub fn end(&self) -> End<'_> {
+        match self {
+            Who::Member(endpoint) => End::Member(endpoint),
+            Who::Outside { vrf, address } => End::Outside { vrf, address: *address },
+        }
+    }
+}
+
+impl fmt::Display for Who {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Who::Outside { vrf, address } => write!(f, "{address} outside {vrf}"),
+            Who::Member(endpoint) => {
+                f.write_str(&endpoint.attached)?;
+                endpoint.ip.iter().try_for_each(|ip| write!(f, " {ip}"))?;
+                endpoint.mac.iter().try_for_each(|mac| write!(f, " {mac}"))?;
+                endpoint.attributes.iter().try_for_each(|(key, value)| write!(f, " {key}={value}"))
+            }
+        }
+    }
+}
+
 /// What the judges said about one flow when they did not say the same.
 #[derive(Debug, Clone)]
 pub struct Disagreement {
-    /// DN of the sender's group.
+    /// The sender.
     pub from: String,
-    /// DN of the receiver's group.
+    /// The receiver.
     pub to: String,
     /// What was sent.
     pub packet: Packet,
@@ -51,12 +95,12 @@ pub struct Comparison {
     pub disagreements: Vec<Disagreement>,
 }
 
-/// Puts all packets from all groups to all groups, themselves included, before both judges: first
+/// Puts all packets from everybody to everybody, themselves included, before both judges: first
 /// as nothing is known of a connection, then the answer to each as one that answers it.
-pub fn compare(tree: &Tree, table: &Table, groups: &[String], packets: &[Packet]) -> Comparison {
+pub fn compare(tree: &Tree, table: &Table, people: &[Who], packets: &[Packet]) -> Comparison {
     let mut comparison = Comparison::default();
-    for from in groups {
-        for to in groups {
+    for from in people {
+        for to in people {
             for packet in packets {
                 comparison.put(tree, table, from, to, packet, None);
                 comparison.put(tree, table, to, from, &answer_to(packet), Some(*packet));
@@ -72,21 +116,20 @@ impl Comparison {
         &mut self,
         tree: &Tree,
         table: &Table,
-        from: &str,
-        to: &str,
+        from: &Who,
+        to: &Who,
         packet: &Packet,
         answers: Option<Packet>,
     ) {
         let state = answers.map_or(State::New, |opening| State::Established { opening });
-        let end = |group| End::Member(EndpointRef { group });
-        let oracle = judge(tree, end(from), end(to), packet, state);
-        let compiled = ask_table(table, end(from), end(to), packet, answers);
+        let oracle = judge(tree, from.end(), to.end(), packet, state);
+        let compiled = ask_table(table, from.end(), to.end(), packet, answers);
         self.flows += 1;
         self.allowed += usize::from(oracle.verdict == Says::Allow);
         if !same(&oracle, &compiled, table) {
             self.disagreements.push(Disagreement {
-                from: from.to_owned(),
-                to: to.to_owned(),
+                from: from.to_string(),
+                to: to.to_string(),
                 packet: *packet,
                 answers,
                 origin: show_origin(&compiled, table),
@@ -118,8 +161,9 @@ pub fn ask_table(
     let scope = sender.scope;
     if let Some(opening) = answers {
         let forward = table.judge(scope, receiver.source, sender.destination, &opening);
-        if forward.action == Action::Permit && forward.stateful {
-            return Verdict { reason: Reason::Established, stateful: false, ..forward };
+        if forward.action != Action::Deny && forward.stateful {
+            let action = Action::Permit;
+            return Verdict { action, reason: Reason::Established, stateful: false, ..forward };
         }
     }
     table.judge(scope, sender.source, receiver.destination, packet)
@@ -140,7 +184,7 @@ impl Side<'_> {
     fn of<'a>(table: &'a Table, end: End<'_>) -> Option<Side<'a>> {
         match end {
             End::Member(member) => {
-                let key = key_of(table, member.group)?;
+                let key = key_of(table, &member.attached)?;
                 let bd = table.groups.get(&key).and_then(|g| table.bridge_domains.get(&g.bd))?;
                 let (source, destination) = (key.class, key.class);
                 Some(Side { scope: key.scope, source, destination, bd: Some(bd) })
@@ -179,9 +223,15 @@ fn key_of(table: &Table, group: &str) -> Option<GroupKey> {
 /// Whether both say the same for the same reason, and the table's rule comes from objects that the
 /// oracle names too.
 pub(crate) fn same(oracle: &Judgement, compiled: &Verdict, table: &Table) -> bool {
-    (oracle.verdict == Says::Allow) == (compiled.action == Action::Permit)
+    let verdict = match compiled.action {
+        Action::Permit => Says::Allow,
+        Action::Deny => Says::Deny,
+        Action::Redirect => Says::Redirect,
+    };
+    oracle.verdict == verdict
         && oracle.reason == compiled.reason
         && oracle.stateful == compiled.stateful
+        && oracle.log == compiled.log
         && same_author(oracle, compiled, table)
 }
 
@@ -196,15 +246,29 @@ fn same_author(oracle: &Judgement, compiled: &Verdict, table: &Table) -> bool {
 
 pub(crate) fn show_judgement(judgement: &Judgement) -> String {
     let because: Vec<&str> = judgement.because.iter().map(|dn| dn.as_str()).collect();
-    let verdict = if judgement.verdict == Says::Allow { "allow" } else { "deny" };
-    let stateful = if judgement.stateful { ", stateful" } else { "" };
-    format!("{verdict} {}{stateful}, because {}", judgement.reason.name(), because.join(", "))
+    let verdict = match judgement.verdict {
+        Says::Allow => "allow",
+        Says::Deny => "deny",
+        Says::Redirect => "redirect",
+    };
+    let also = also(judgement.stateful, judgement.log);
+    format!("{verdict} {}{also}, because {}", judgement.reason.name(), because.join(", "))
 }
 
 pub(crate) fn show_verdict(verdict: &Verdict) -> String {
-    let action = if verdict.action == Action::Permit { "allow" } else { "deny" };
-    let stateful = if verdict.stateful { ", stateful" } else { "" };
-    format!("{action} {}{stateful}", verdict.reason.name())
+    let action = match verdict.action {
+        Action::Permit => "allow",
+        Action::Deny => "deny",
+        Action::Redirect => "redirect",
+    };
+    format!("{action} {}{}", verdict.reason.name(), also(verdict.stateful, verdict.log))
+}
+
+fn also(stateful: bool, log: bool) -> String {
+    [(stateful, ", stateful"), (log, ", logged")]
+        .into_iter()
+        .filter_map(|(is, word)| is.then_some(word))
+        .collect()
 }
 
 pub(crate) fn show_origin(verdict: &Verdict, table: &Table) -> String {

@@ -4,7 +4,7 @@ use std::fmt;
 
 use selvage_agent::judge::{Opinion, answers};
 use selvage_model::Tree;
-use selvage_oracle::{End, EndpointRef, Judgement, State, judge};
+use selvage_oracle::{Endpoint, Judgement, State, judge};
 use selvage_rules::{Reason, Table, Verdict};
 
 use crate::atoms::words;
@@ -55,7 +55,8 @@ impl Matter<'_> {
     /// What the oracle says.
     pub fn oracle(&self, flow: &Flow) -> Judgement {
         let state = told(flow).answers.map_or(State::New, |opening| State::Established { opening });
-        judge(self.tree, self.end(flow.from), self.end(flow.to), &flow.packet, state)
+        let (from, to) = (self.end(flow.from), self.end(flow.to));
+        judge(self.tree, &from, &to, &flow.packet, state)
     }
 
     /// Whether the packet that `flow` answers opens a connection.
@@ -69,7 +70,7 @@ impl Matter<'_> {
     /// What the rule table says.
     pub fn table(&self, flow: &Flow) -> Verdict {
         let (from, to) = (self.end(flow.from), self.end(flow.to));
-        ask_table(self.table, from, to, &flow.packet, told(flow).answers)
+        ask_table(self.table, (&from).into(), (&to).into(), &flow.packet, told(flow).answers)
     }
 
     /// What a plane has to say; `None` where it cannot be asked.
@@ -78,8 +79,8 @@ impl Matter<'_> {
         Some(case.as_a_plane_says(self.table(flow).into()))
     }
 
-    fn end(&self, group: usize) -> End<'_> {
-        End::Member(EndpointRef { group: self.dn(group) })
+    fn end(&self, group: usize) -> Endpoint {
+        Endpoint::of(self.dn(group))
     }
 
     fn dn(&self, group: usize) -> &str {

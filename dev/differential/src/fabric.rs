@@ -16,6 +16,7 @@ use proptest::option::weighted;
 use proptest::prelude::{Just, Strategy, any, prop_oneof};
 use proptest::sample::{select, subsequence};
 
+use crate::compare::Who;
 pub use revise::{Edit, edit};
 
 /// Tenants by number: 0 and 1 are users' tenants, 2 is `common`.
@@ -290,6 +291,11 @@ impl Fabric {
             join(&mut second.provides);
         }
         self
+    }
+
+    /// Who takes part.
+    pub fn people(&self) -> Vec<Who> {
+        self.groups().iter().map(|group| Who::of(group)).collect()
     }
 
     /// DNs of the groups.

@@ -10,11 +10,12 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use selvage_model::{Dn, Post, Stamp, Tree, apply, initial_tree, manifest};
-use selvage_oracle::{End, EndpointRef};
-use selvage_rules::{Packet, Reason};
+use selvage_oracle::{Endpoint, Verdict};
+use selvage_rules::{Mac, Packet, Reason};
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::compare::Who;
 use crate::packet_text;
 
 /// One story.
@@ -30,35 +31,30 @@ pub struct Scenario {
     /// manifest.
     pub objects: Option<String>,
     /// Who takes part, by name: endpoints of groups, and addresses outside.
-    pub endpoints: BTreeMap<String, Spot>,
+    pub endpoints: BTreeMap<String, Who>,
     /// What is sent, in the order of the file.
     pub flows: Vec<Flow>,
 }
 
-/// Where somebody is: in a group, written `TENANT/PROFILE/EPG`, or outside a VRF, written
-/// `TENANT/VRF ADDRESS`.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
-pub enum Spot {
-    /// An endpoint of the group with this DN.
-    Group(String),
-    /// Outside the fabric.
-    Outside {
-        /// DN of the VRF.
-        vrf: String,
-        /// The address.
-        address: IpAddr,
-    },
+/// Somebody as `endpoints.yaml` writes it: `TENANT/PROFILE/EPG` for an endpoint of which nothing else
+/// matters, the same with what does, or for an address outside `TENANT/VRF ADDRESS`.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Spot {
+    Place(String),
+    Endpoint(EndpointText),
 }
 
-impl Spot {
-    /// As the oracle is asked about it.
-    pub fn end(&self) -> End<'_> {
-        match self {
-            Spot::Group(group) => End::Member(EndpointRef { group }),
-            Spot::Outside { vrf, address } => End::Outside { vrf, address: *address },
-        }
-    }
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EndpointText {
+    epg: String,
+    ip: Option<IpAddr>,
+    mac: Option<Mac>,
+    #[serde(default)]
+    attributes: BTreeMap<String, String>,
+    #[serde(default)]
+    protection: Vec<String>,
 }
 
 /// One packet and what must become of it.
@@ -74,8 +70,8 @@ pub struct Flow {
     pub packet: Packet,
     /// If the packet answers a connection: the packet by which the receiver had opened it.
     pub answers: Option<Packet>,
-    /// Whether it passes.
-    pub allow: bool,
+    /// What becomes of it.
+    pub verdict: Verdict,
     /// Why.
     pub reason: Reason,
     /// DN of the object that decides, where the story names it.
@@ -164,6 +160,7 @@ fn object(value: &Value) -> Option<Post> {
 enum Word {
     Allow,
     Deny,
+    Redirect,
 }
 
 #[derive(Deserialize)]
@@ -203,8 +200,12 @@ pub fn load(folder: &Path) -> Result<Scenario, LoadError> {
     };
     let form = |file: &str, problem: String| LoadError::Form { path: folder.join(file), problem };
     let objects = "policy.aci.json";
-    let endpoints: BTreeMap<String, Spot> = serde_saphyr::from_str(&read("endpoints.yaml")?)
+    let spots: BTreeMap<String, Spot> = serde_saphyr::from_str(&read("endpoints.yaml")?)
         .map_err(|error| form("endpoints.yaml", error.to_string()))?;
+    let mut endpoints = BTreeMap::new();
+    for (name, spot) in spots {
+        endpoints.insert(name, who(spot).map_err(|problem| form("endpoints.yaml", problem))?);
+    }
     let texts: Vec<FlowText> = serde_saphyr::from_str(&read("flows.yaml")?)
         .map_err(|error| form("flows.yaml", error.to_string()))?;
     let mut flows = Vec::new();
@@ -222,14 +223,18 @@ pub fn load(folder: &Path) -> Result<Scenario, LoadError> {
     })
 }
 
-fn flow(text: FlowText, endpoints: &BTreeMap<String, Spot>) -> Result<Flow, String> {
+fn flow(text: FlowText, endpoints: &BTreeMap<String, Who>) -> Result<Flow, String> {
     for name in [&text.from, &text.to] {
         if !endpoints.contains_key(name) {
             return Err(format!("`{name}` is no endpoint of endpoints.yaml"));
         }
     }
-    let allow = text.verdict == Word::Allow;
-    if allow != text.reason.is_allow() {
+    let verdict = match text.verdict {
+        Word::Allow => Verdict::Allow,
+        Word::Deny => Verdict::Deny,
+        Word::Redirect => Verdict::Redirect,
+    };
+    if (verdict != Verdict::Deny) != text.reason.is_allow() {
         return Err(format!(
             "`{}`: reason `{}` contradicts the verdict",
             text.packet,
@@ -247,27 +252,39 @@ fn flow(text: FlowText, endpoints: &BTreeMap<String, Spot>) -> Result<Flow, Stri
         text: text.packet,
         packet,
         answers,
-        allow,
+        verdict,
         reason: text.reason,
         by: text.by,
         why: text.why,
     })
 }
 
-impl TryFrom<String> for Spot {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Spot, String> {
-        if let Some((vrf, address)) = text.split_once(' ') {
-            let (tenant, name) =
-                vrf.split_once('/').ok_or_else(|| format!("`{vrf}` is no TENANT/VRF"))?;
-            let address = address.parse().map_err(|_| format!("`{address}` is no address"))?;
-            return Ok(Spot::Outside { vrf: format!("uni/tn-{tenant}/ctx-{name}"), address });
-        }
-        let parts: Vec<&str> = text.split('/').collect();
-        let [tenant, profile, group] = parts.as_slice() else {
-            return Err(format!("`{text}` is no TENANT/PROFILE/EPG, and no TENANT/VRF ADDRESS"));
-        };
-        Ok(Spot::Group(format!("uni/tn-{tenant}/ap-{profile}/epg-{group}")))
+/// Who is meant by a line of `endpoints.yaml`.
+fn who(spot: Spot) -> Result<Who, String> {
+    match spot {
+        Spot::Place(text) => match text.split_once(' ') {
+            Some((vrf, address)) => {
+                let (tenant, name) =
+                    vrf.split_once('/').ok_or_else(|| format!("`{vrf}` is no TENANT/VRF"))?;
+                let address = address.parse().map_err(|_| format!("`{address}` is no address"))?;
+                Ok(Who::Outside { vrf: format!("uni/tn-{tenant}/ctx-{name}"), address })
+            }
+            None => Ok(Who::of(&group(&text)?)),
+        },
+        Spot::Endpoint(text) => Ok(Who::Member(Endpoint {
+            attached: group(&text.epg)?,
+            ip: text.ip,
+            mac: text.mac,
+            attributes: text.attributes,
+            protection: text.protection,
+        })),
     }
+}
+
+fn group(text: &str) -> Result<String, String> {
+    let parts: Vec<&str> = text.split('/').collect();
+    let [tenant, profile, group] = parts.as_slice() else {
+        return Err(format!("`{text}` is no TENANT/PROFILE/EPG, and no TENANT/VRF ADDRESS"));
+    };
+    Ok(format!("uni/tn-{tenant}/ap-{profile}/epg-{group}"))
 }

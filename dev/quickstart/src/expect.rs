@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Result, anyhow};
 use selvage_model::{Post, Stamp, Tree, apply, initial_tree, manifest};
-use selvage_oracle::{EndpointRef, Judgement, State, Verdict, judge};
+use selvage_oracle::{Endpoint, Judgement, State, Verdict, judge};
 use selvage_rules::{EtherType, Packet, TcpFlags};
 use selvage_testkit::probe::What;
 
@@ -39,10 +39,10 @@ impl Policy {
 
     /// What should come of a probe: both its question and the answer must pass.
     pub fn expect(&self, from: &str, to: &str, what: What, family: EtherType) -> Expected {
-        let (from, to) = (EndpointRef { group: from }, EndpointRef { group: to });
+        let (from, to) = (Endpoint::of(from), Endpoint::of(to));
         let (question, answer) = packets(what, family);
-        let there = judge(&self.0, from, to, &question, State::New);
-        let back = judge(&self.0, to, from, &answer, State::Established { opening: question });
+        let there = judge(&self.0, &from, &to, &question, State::New);
+        let back = judge(&self.0, &to, &from, &answer, State::Established { opening: question });
         let reaches = [&there, &back].iter().all(|j| j.verdict == Verdict::Allow);
         let decisive = if there.verdict == Verdict::Allow && !reaches { &back } else { &there };
         Expected { reaches, because: words(decisive) }

@@ -30,7 +30,7 @@ fn oracle_and_table_agree_on_every_flow_of_generated_fabrics() {
         let text = fabric.to_string();
         let tree = sketch::tree(&text).map_err(|error| TestCaseError::fail(error.to_string()))?;
         let table = compile(&tree, &mut Numbers::default()).table;
-        let comparison = compare(&tree, &table, &fabric.groups(), &packets);
+        let comparison = compare(&tree, &table, &fabric.people(), &packets);
         flows.set(flows.get() + comparison.flows);
         allowed.set(allowed.get() + comparison.allowed);
         let mut news = comparison.disagreements.iter().filter(|found| !is_open(&tree, found));

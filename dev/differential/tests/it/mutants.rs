@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use selvage_differential::atoms::{answer_to, atoms};
-use selvage_differential::compare::Comparison;
+use selvage_differential::compare::{Comparison, Who};
 use selvage_differential::sketch;
 use selvage_policy::{Numbers, compile};
 use selvage_rules::{Action, EtherMatch, PortRange, Rule, RuleSet, Table, TcpMatch};
@@ -61,7 +61,7 @@ fn shift(range: &mut PortRange, by: impl Fn(&mut PortRange)) -> bool {
 fn every_faulty_table_is_caught() {
     let tree = sketch::tree(&ground::with(ground::EVERY_RULE_COUNTS)).unwrap();
     let table = compile(&tree, &mut Numbers::default()).table;
-    let groups = ["web", "app", "lone"].map(ground::group);
+    let groups = ["web", "app", "lone"].map(|name| Who::of(&ground::group(name)));
     let packets = atoms();
     // Stops at the first disagreement.
     let caught = |table: &Table| {

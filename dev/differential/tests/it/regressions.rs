@@ -4,7 +4,7 @@
 //! leaves them out, and the test below fails as soon as one is settled, so that it is moved.
 
 use selvage_differential::atoms::atoms;
-use selvage_differential::compare::{Comparison, Disagreement, compare};
+use selvage_differential::compare::{Comparison, Disagreement, Who, compare};
 use selvage_differential::sketch;
 use selvage_model::Tree;
 use selvage_policy::{Numbers, compile};
@@ -33,8 +33,8 @@ pub fn is_open(tree: &Tree, disagreement: &Disagreement) -> bool {
 fn compared(lines: &str) -> (Tree, Comparison) {
     let tree = sketch::tree(&ground::with(lines)).unwrap();
     let table = compile(&tree, &mut Numbers::default()).table;
-    let groups = ["web", "app"].map(ground::group);
-    let comparison = compare(&tree, &table, &groups, &atoms());
+    let people = ["web", "app"].map(|name| Who::of(&ground::group(name)));
+    let comparison = compare(&tree, &table, &people, &atoms());
     (tree, comparison)
 }
 

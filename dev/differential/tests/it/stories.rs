@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use selvage_differential::compare::ask_table;
+use selvage_differential::compare::{Who, ask_table};
 use selvage_differential::court::{Known, Matter};
 use selvage_differential::planes::{Cell, LiveEbpf, LoweredEbpf, LoweredOvs, Plane};
-use selvage_differential::scenario::{Flow, Scenario, Spot, load_scenarios};
+use selvage_differential::scenario::{Flow, Scenario, load_scenarios};
 use selvage_differential::seats::{self, Route, Seats};
 use selvage_model::Tree;
 use selvage_oracle::{End, State, Verdict, judge};
@@ -58,19 +58,17 @@ fn on_planes(scenario: &Scenario, planes: &mut [&mut dyn Plane], ports: &[u32]) 
     let groups: BTreeSet<String> = scenario
         .endpoints
         .values()
-        .filter_map(|spot| match spot {
-            Spot::Group(dn) => Some(dn.clone()),
-            Spot::Outside { .. } => None,
-        })
+        .filter_map(group_alone)
+        .map(str::to_owned)
         .collect();
     let groups: Vec<String> = groups.into_iter().collect();
     let seats = Seats::new(&table, &groups, ports);
     let desired = seats.desired(1);
     planes.iter_mut().for_each(|plane| plane.install(&desired).unwrap());
     let matter = Matter { tree: &tree, table: &table, groups: &groups, seats };
-    let place = |name: &str| match &scenario.endpoints[name] {
-        Spot::Group(dn) => groups.iter().position(|group| group == dn),
-        Spot::Outside { .. } => None,
+    let place = |name: &str| {
+        let dn = group_alone(&scenario.endpoints[name])?;
+        groups.iter().position(|group| group == dn)
     };
     let mut played = 0;
     for flow in &scenario.flows {
@@ -87,6 +85,14 @@ fn on_planes(scenario: &Scenario, planes: &mut [&mut dyn Plane], ports: &[u32]) 
     played
 }
 
+/// The group of an endpoint of which nothing else matters; such can be put on a plane as they are.
+fn group_alone(who: &Who) -> Option<&str> {
+    match who {
+        Who::Member(endpoint) if *who == Who::of(&endpoint.attached) => Some(&endpoint.attached),
+        _ => None,
+    }
+}
+
 #[test]
 fn every_scenario_names_its_source_and_its_trap() {
     for scenario in load_scenarios().unwrap() {
@@ -96,8 +102,8 @@ fn every_scenario_names_its_source_and_its_trap() {
         for part in ["## What ACI does", "## Where a naive reading goes wrong"] {
             assert!(text.contains(part), "{} lacks `{part}`", scenario.name);
         }
-        assert!(scenario.flows.iter().any(|flow| flow.allow), "{} allows nothing", scenario.name);
-        assert!(scenario.flows.iter().any(|flow| !flow.allow), "{} denies nothing", scenario.name);
+        assert!(scenario.flows.iter().any(|flow| flow.verdict != Verdict::Deny), "{} allows nothing", scenario.name);
+        assert!(scenario.flows.iter().any(|flow| flow.verdict == Verdict::Deny), "{} denies nothing", scenario.name);
         for flow in &scenario.flows {
             assert!(!flow.why.is_empty() && flow.why.lines().count() == 1, "{}", scenario.name);
         }
@@ -108,12 +114,11 @@ fn by_oracle(scenario: &Scenario, flow: &Flow, tree: &Tree) -> Option<String> {
     let (from, to) = ends(scenario, flow);
     let state = flow.answers.map_or(State::New, |opening| State::Established { opening });
     let judgement = judge(tree, from, to, &flow.packet, state);
-    let allow = judgement.verdict == Verdict::Allow;
     let by = flow
         .by
         .as_ref()
         .is_none_or(|dn| judgement.because.iter().any(|known| known.as_str() == dn));
-    if allow == flow.allow && judgement.reason == flow.reason && by {
+    if judgement.verdict == flow.verdict && judgement.reason == flow.reason && by {
         return None;
     }
     let because: Vec<&str> = judgement.because.iter().map(|dn| dn.as_str()).collect();
@@ -128,8 +133,12 @@ fn by_table(scenario: &Scenario, flow: &Flow, table: &Table) -> Option<String> {
         .by
         .as_ref()
         .is_none_or(|dn| origin.is_some_and(|origin| *origin.dn == **dn || *origin.entry == **dn));
-    let allow = verdict.action == Action::Permit;
-    if allow == flow.allow && verdict.reason == flow.reason && by {
+    let same = match flow.verdict {
+        Verdict::Allow => verdict.action == Action::Permit,
+        Verdict::Deny => verdict.action == Action::Deny,
+        Verdict::Redirect => verdict.action == Action::Redirect,
+    };
+    if same && verdict.reason == flow.reason && by {
         return None;
     }
     let origin = origin.map(|origin| format!("{} {}", origin.dn, origin.entry));

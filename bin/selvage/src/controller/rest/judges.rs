@@ -3,7 +3,7 @@
 
 use selvage_agent::judge::answers;
 use selvage_model::{Dn, Mo, Tree};
-use selvage_oracle::{EndpointRef, State, judge};
+use selvage_oracle::{Endpoint, State, judge};
 use selvage_policy::trace::{Leg, Place, Trace};
 use selvage_rules::{Packet, Reason};
 use serde::Serialize;
@@ -69,8 +69,8 @@ fn question(tree: &Tree, from: &Dn, to: &Dn, leg: &Leg, answers: Option<Packet>)
     let end = |dn: &'_ Dn| dn.as_str().to_owned();
     let (from, to) = (end(from), end(to));
     let state = answers.map_or(State::New, |opening| State::Established { opening });
-    let (from, to) = (EndpointRef { group: &from }, EndpointRef { group: &to });
-    let judgement = judge(tree, from, to, &leg.packet, state);
+    let (from, to) = (Endpoint::of(&from), Endpoint::of(&to));
+    let judgement = judge(tree, &from, &to, &leg.packet, state);
     let chain = leg.chain.iter();
     let objects = chain.flat_map(|c| [Some(c.subject.clone()), c.entry.as_ref().map(end)]);
     Question {

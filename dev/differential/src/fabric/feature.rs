@@ -1,0 +1,65 @@
+//! What a generated fabric may have besides groups, contracts and filters.
+
+use std::collections::BTreeSet;
+
+/// A part of the policy language that a fabric can be generated with or without.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Feature {
+    /// Contracts of vzAny, in both parts.
+    Any,
+    /// Preferred groups.
+    Preferred,
+    /// Contracts within a group.
+    Within,
+    /// Taboos.
+    Taboo,
+    /// Labels of groups, relations and subjects.
+    Labels,
+    /// Exceptions of contracts and subjects.
+    Exceptions,
+    /// Contract masters.
+    Masters,
+    /// Contract interfaces.
+    Interfaces,
+    /// Directive `log`.
+    Log,
+    /// Entries that ask for a code point.
+    CodePoint,
+    /// External EPGs.
+    Outside,
+    /// Microsegments.
+    Microsegments,
+    /// Endpoint security groups.
+    SecurityGroups,
+    /// Subnets shared between VRFs.
+    Shared,
+    /// Service graphs.
+    Services,
+    /// Host protection policies.
+    Protection,
+}
+
+impl Feature {
+    /// All of them.
+    pub const ALL: [Feature; 16] = [
+        Feature::Any,
+        Feature::Preferred,
+        Feature::Within,
+        Feature::Taboo,
+        Feature::Labels,
+        Feature::Exceptions,
+        Feature::Masters,
+        Feature::Interfaces,
+        Feature::Log,
+        Feature::CodePoint,
+        Feature::Outside,
+        Feature::Microsegments,
+        Feature::SecurityGroups,
+        Feature::Shared,
+        Feature::Services,
+        Feature::Protection,
+    ];
+}
+
+/// Some of the features.
+pub type Features = BTreeSet<Feature>;
