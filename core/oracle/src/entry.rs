@@ -61,38 +61,48 @@ fn ether_type(entry: &Mo, packet: &Packet) -> bool {
     match entry.get("etherT") {
         "unspecified" => true,
         "ip" => is_ip(packet),
-        "ipv4" => packet.ether.0 == 0x0800,
-        "ipv6" => packet.ether.0 == 0x86dd,
-        "arp" => packet.ether.0 == 0x0806,
-        "trill" => packet.ether.0 == 0x22f3,
-        "mpls_ucast" => packet.ether.0 == 0x8847,
-        "mac_security" => packet.ether.0 == 0x88e5,
-        "fcoe" => packet.ether.0 == 0x8906,
-        _ => false,
+        name => ether_number(name) == Some(packet.ether.0),
+    }
+}
+
+/// The EtherType that has this name.
+pub(crate) fn ether_number(name: &str) -> Option<u16> {
+    match name {
+        "ipv4" => Some(0x0800),
+        "ipv6" => Some(0x86dd),
+        "arp" => Some(0x0806),
+        "trill" => Some(0x22f3),
+        "mpls_ucast" => Some(0x8847),
+        "mac_security" => Some(0x88e5),
+        "fcoe" => Some(0x8906),
+        _ => None,
     }
 }
 
 /// `prot`: the protocol of IPv4 or IPv6, whichever the packet has. 0 is `unspecified`.
 fn protocol(entry: &Mo, packet: &Packet) -> bool {
-    let number = match entry.get("prot") {
-        "unspecified" | "0" => return true,
-        "icmp" => 1,
-        "igmp" => 2,
-        "tcp" => 6,
-        "egp" => 8,
-        "igp" => 9,
-        "udp" => 17,
-        "icmpv6" => 58,
-        "eigrp" => 88,
-        "ospfigp" => 89,
-        "pim" => 103,
-        "l2tp" => 115,
-        other => match other.parse::<u8>() {
-            Ok(number) => number,
-            Err(_) => return false,
-        },
-    };
-    is_ip(packet) && packet.proto == number
+    match entry.get("prot") {
+        "unspecified" | "0" => true,
+        name => is_ip(packet) && protocol_number(name) == Some(packet.proto),
+    }
+}
+
+/// The IP protocol of this name or number.
+pub(crate) fn protocol_number(name: &str) -> Option<u8> {
+    match name {
+        "icmp" => Some(1),
+        "igmp" => Some(2),
+        "tcp" => Some(6),
+        "egp" => Some(8),
+        "igp" => Some(9),
+        "udp" => Some(17),
+        "icmpv6" => Some(58),
+        "eigrp" => Some(88),
+        "ospfigp" => Some(89),
+        "pim" => Some(103),
+        "l2tp" => Some(115),
+        other => other.parse().ok(),
+    }
 }
 
 /// `sFromPort`..`sToPort` and `dFromPort`..`dToPort`, both ends included.
@@ -105,7 +115,8 @@ fn port(from: &str, to: &str, port: u16, packet: &Packet) -> bool {
     !asks || has_ports && range.contains(&port)
 }
 
-fn port_range(from: &str, to: &str) -> Option<RangeInclusive<u16>> {
+/// The ports of a range as the APIC writes it; 0 to 0 and all of them ask for none.
+pub(crate) fn port_range(from: &str, to: &str) -> Option<RangeInclusive<u16>> {
     Some(port_number(from)?..=port_number(to)?)
 }
 

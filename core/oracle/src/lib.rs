@@ -23,6 +23,7 @@
 //! | filter entries | `entry` | *APIC management information model*, class `vzEntry` |
 //! | service graphs | `service` | *PBR Service Graph Design* |
 //! | taboos, preferred group | `taboo`, `preferred` | *Contract Guide* |
+//! | the gate at the endpoint | `hostprot` | *Cisco ACI and Kubernetes*, "Network policy" |
 //! | which rule has the last word | `ruling` | *Contract Guide*, "Contract priorities" |
 //! | connections | this module | decision 5 of the design: tracking never allows what the rules deny |
 
@@ -31,6 +32,7 @@ mod ends;
 mod entry;
 mod esg;
 mod exception;
+mod hostprot;
 mod label;
 mod member;
 mod outside;
@@ -94,7 +96,11 @@ pub fn judge<'a>(
     state: State,
 ) -> Judgement {
     let (from, to) = (from.into(), to.into());
-    by_contracts(tree, from, to, packet, state)
+    let judgement = by_contracts(tree, from, to, packet, state);
+    if judgement.verdict == Verdict::Deny || hostprot::lets_pass(tree, from, to, packet, state) {
+        return judgement;
+    }
+    verdict(Reason::HostProtection, &[])
 }
 
 fn by_contracts(

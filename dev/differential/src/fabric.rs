@@ -5,6 +5,9 @@
 //! goes wrong in name resolution, in the union of contracts or at the edge of a range has a good
 //! chance to show among so few.
 
+mod extra;
+mod feature;
+mod features;
 mod revise;
 
 use std::collections::BTreeSet;
@@ -17,6 +20,8 @@ use proptest::prelude::{Just, Strategy, any, prop_oneof};
 use proptest::sample::{select, subsequence};
 
 use crate::compare::Who;
+use extra::Extra;
+pub use feature::{Feature, Features};
 pub use revise::{Edit, edit};
 
 /// Tenants by number: 0 and 1 are users' tenants, 2 is `common`.
@@ -49,6 +54,7 @@ pub struct Fabric {
     groups: Vec<Group>,
     contracts: Vec<Contract>,
     filters: Vec<Filter>,
+    extras: Vec<Extra>,
 }
 
 #[derive(Debug, Clone)]
@@ -112,6 +118,17 @@ pub fn fabric() -> impl Strategy<Value = Fabric> {
     (any::<bool>(), wild()).prop_map(|(tidy, fabric)| if tidy { fabric.tidied() } else { fabric })
 }
 
+/// Such fabrics with these features: each fabric has some of them, so that one does not hide another.
+pub fn fabric_with(features: &Features) -> impl Strategy<Value = Fabric> + use<> {
+    let each: Vec<_> = features.iter().map(|feature| features::extras(*feature)).collect();
+    let most = each.len();
+    let some = subsequence((0..most).collect::<Vec<_>>(), 0..=most.min(4));
+    (fabric(), each, some).prop_map(|(mut fabric, each, some)| {
+        fabric.extras = some.iter().filter_map(|at| each.get(*at)).flatten().cloned().collect();
+        fabric
+    })
+}
+
 fn wild() -> impl Strategy<Value = Fabric> {
     (
         subset(&VRFS, 3..=5, vrf),
@@ -126,6 +143,7 @@ fn wild() -> impl Strategy<Value = Fabric> {
             groups,
             contracts,
             filters,
+            extras: Vec::new(),
         })
 }
 
@@ -316,6 +334,15 @@ fn tenant_dn(tenant: usize) -> String {
 
 impl fmt::Display for Fabric {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut sketch = String::new();
+        self.sketch(&mut sketch)?;
+        f.write_str(&extra::joined(&sketch, &self.extras))
+    }
+}
+
+impl Fabric {
+    /// What every fabric has.
+    fn sketch(&self, f: &mut String) -> fmt::Result {
         for tenant in 0..TENANTS.len() {
             writeln!(f, "fvTenant {}", tenant_dn(tenant))?;
         }
@@ -350,7 +377,7 @@ impl fmt::Display for Fabric {
     }
 }
 
-fn show_group(f: &mut fmt::Formatter<'_>, dn: &str, group: &Group) -> fmt::Result {
+fn show_group(f: &mut String, dn: &str, group: &Group) -> fmt::Result {
     if let Some((profile, _)) = dn.rsplit_once('/') {
         writeln!(f, "fvAp {profile}")?;
     }
@@ -367,7 +394,7 @@ fn show_group(f: &mut fmt::Formatter<'_>, dn: &str, group: &Group) -> fmt::Resul
     Ok(())
 }
 
-fn show_subject(f: &mut fmt::Formatter<'_>, dn: &str, subject: &Subject) -> fmt::Result {
+fn show_subject(f: &mut String, dn: &str, subject: &Subject) -> fmt::Result {
     writeln!(f, "vzSubj {dn} revFltPorts={}", if subject.reverse { "yes" } else { "no" })?;
     for usage in &subject.both {
         writeln!(f, "vzRsSubjFiltAtt {dn}/rssubjFiltAtt-{}{usage}", usage.filter)?;

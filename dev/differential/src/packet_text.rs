@@ -17,7 +17,8 @@ pub struct ParsePacketError {
     problem: &'static str,
 }
 
-/// Reads a packet: `[v6] PROTOCOL[/WHAT] [from PORT] [flags FLAG,..] [fragment]`.
+/// Reads a packet: `[v6] PROTOCOL[/WHAT] [from PORT] [flags FLAG,..] [dscp NAME]
+/// [fragment]`.
 ///
 /// `WHAT` is a destination port for `tcp`, `udp` and `sctp`, a type for `icmp`, an operation for
 /// `arp`; `ip` takes a protocol number. Without `from` the source port is [`EPHEMERAL`]; without
@@ -47,11 +48,26 @@ pub fn packet(text: &str) -> Result<Packet, ParsePacketError> {
                 let flags = value()?;
                 packet.tcp_flags = tcp_flags(flags).map_err(|problem| fail(flags, problem))?;
             }
+            "dscp" => {
+                let name = value()?;
+                packet.dscp = code_point(name).ok_or_else(|| fail(name, "is no code point"))?;
+            }
             "fragment" => packet = later_fragment(packet),
             other => return Err(fail(other, "is not known here")),
         }
     }
     Ok(packet)
+}
+
+/// A code point by the name it has in RFC 2474 or RFC 3246, or by number.
+fn code_point(name: &str) -> Option<u8> {
+    match name {
+        "ef" => Some(46),
+        class if class.starts_with("cs") => {
+            class.get(2..)?.parse::<u8>().ok().filter(|class| *class < 8).map(|class| class * 8)
+        }
+        number => number.parse().ok().filter(|number| *number < 64),
+    }
 }
 
 fn headed(ether: EtherType, head: &str) -> Result<Packet, &'static str> {

@@ -9,8 +9,6 @@ pub enum At {
     Tenant(usize),
     /// A VRF.
     Vrf(usize),
-    /// A bridge domain.
-    Domain(usize),
     /// A group.
     Group(usize),
     /// A relation of a group to a contract it provides.
@@ -139,7 +137,6 @@ impl Anchors<'_> {
         let (class, number) = match at {
             At::Tenant(number) => ("fvTenant", number),
             At::Vrf(number) => ("fvCtx", number),
-            At::Domain(number) => ("fvBD", number),
             At::Group(number) => ("fvAEPg", number),
             At::Provided(number) => ("fvRsProv", number),
             At::Consumed(number) => ("fvRsCons", number),

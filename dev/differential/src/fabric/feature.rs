@@ -25,23 +25,11 @@ pub enum Feature {
     Log,
     /// Entries that ask for a code point.
     CodePoint,
-    /// External EPGs.
-    Outside,
-    /// Microsegments.
-    Microsegments,
-    /// Endpoint security groups.
-    SecurityGroups,
-    /// Subnets shared between VRFs.
-    Shared,
-    /// Service graphs.
-    Services,
-    /// Host protection policies.
-    Protection,
 }
 
 impl Feature {
     /// All of them.
-    pub const ALL: [Feature; 16] = [
+    pub const ALL: [Feature; 10] = [
         Feature::Any,
         Feature::Preferred,
         Feature::Within,
@@ -52,12 +40,6 @@ impl Feature {
         Feature::Interfaces,
         Feature::Log,
         Feature::CodePoint,
-        Feature::Outside,
-        Feature::Microsegments,
-        Feature::SecurityGroups,
-        Feature::Shared,
-        Feature::Services,
-        Feature::Protection,
     ];
 }
 

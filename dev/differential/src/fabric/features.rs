@@ -4,9 +4,9 @@ use proptest::collection::vec;
 use proptest::prelude::{BoxedStrategy, Just, Strategy, any, prop_oneof};
 use proptest::sample::select;
 
+use super::FILTERS;
 use super::extra::{At, Extra};
 use super::feature::Feature;
-use super::{FILTERS, PRIORITIES};
 
 /// Contracts that relations of features name.
 const NAMES: [&str; 4] = ["c", "d", "e", "gone"];
@@ -26,12 +26,6 @@ pub fn extras(feature: Feature) -> BoxedStrategy<Vec<Extra>> {
         Feature::Interfaces => interfaces().boxed(),
         Feature::Log => vec(log(), 0..6).boxed(),
         Feature::CodePoint => vec(code_point(), 0..4).boxed(),
-        Feature::Outside => outside::extras().boxed(),
-        Feature::Microsegments => membership::microsegments().boxed(),
-        Feature::SecurityGroups => membership::security_groups().boxed(),
-        Feature::Shared => shared().boxed(),
-        Feature::Services => services::extras().boxed(),
-        Feature::Protection => protection::extras().boxed(),
     }
 }
 
@@ -56,9 +50,8 @@ fn any_relation() -> impl Strategy<Value = Extra> {
 }
 
 fn preferred() -> impl Strategy<Value = Vec<Extra>> {
-    let enabled = which().prop_map(|vrf| {
-        Extra::new(At::Vrf(vrf), "vzAny", "any").with("prefGrMemb", "enabled")
-    });
+    let enabled = which()
+        .prop_map(|vrf| Extra::new(At::Vrf(vrf), "vzAny", "any").with("prefGrMemb", "enabled"));
     let included =
         which().prop_map(|group| Extra::of(At::Group(group)).with("prefGrMemb", "include"));
     (vec(enabled, 0..4), vec(included, 0..4)).prop_map(|(mut vrfs, groups)| {
@@ -164,16 +157,15 @@ fn masters() -> impl Strategy<Value = Vec<Extra>> {
 }
 
 fn interfaces() -> impl Strategy<Value = Vec<Extra>> {
-    let interface = (which(), which(), select(&["i", "j"][..])).prop_map(
-        |(tenant, contract, name)| {
+    let interface =
+        (which(), which(), select(&["i", "j"][..])).prop_map(|(tenant, contract, name)| {
             let at = At::Tenant(tenant);
             vec![
                 Extra::new(at, "vzCPIf", format!("cif-{name}")),
                 Extra::new(at, "vzRsIf", format!("cif-{name}/rsif"))
                     .meaning("tDn", At::Contract(contract)),
             ]
-        },
-    );
+        });
     let consumed = (which(), prop_oneof![6 => Just("i"), 6 => Just("j"), 1 => Just("gone")])
         .prop_map(|(group, name)| {
             Extra::new(At::Group(group), "fvRsConsIf", format!("rsconsIf-{name}"))
@@ -190,23 +182,4 @@ fn log() -> impl Strategy<Value = Extra> {
 fn code_point() -> impl Strategy<Value = Extra> {
     (which(), select(&["EF", "CS0", "AF21"][..]))
         .prop_map(|(entry, name)| Extra::of(At::Entry(entry)).with("matchDscp", name))
-}
-
-/// Subnets of groups and bridge domains, most of them shared, and contracts that reach beyond.
-fn shared() -> impl Strategy<Value = Vec<Extra>> {
-    let scope = || prop_oneof![5 => Just("private,shared"), 1 => Just("private")];
-    let below_group = (which(), scope()).prop_map(|(group, scope)| {
-        // The address of each group's endpoint: see `Fabric::people`.
-        Extra::new(At::Group(group), "fvSubnet", "subnet-[10.0.{n}.1/24]").with("scope", scope)
-    });
-    let below_domain = (which(), scope()).prop_map(|(domain, scope)| {
-        Extra::new(At::Domain(domain), "fvSubnet", "subnet-[10.0.0.1/16]").with("scope", scope)
-    });
-    let reaching = (which(), select(&["global", "tenant"][..]))
-        .prop_map(|(contract, scope)| Extra::of(At::Contract(contract)).with("scope", scope));
-    (vec(below_group, 0..5), vec(below_domain, 0..4), vec(reaching, 0..5)).prop_map(
-        |(groups, domains, contracts)| {
-            groups.into_iter().chain(domains).chain(contracts).collect()
-        },
-    )
 }

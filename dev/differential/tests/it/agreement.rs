@@ -6,7 +6,7 @@ use std::cell::Cell;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use selvage_differential::atoms::atoms;
 use selvage_differential::compare::compare;
-use selvage_differential::fabric::fabric;
+use selvage_differential::fabric::{Feature, fabric_with};
 use selvage_differential::sketch;
 use selvage_policy::{Numbers, compile};
 
@@ -19,6 +19,7 @@ const FABRICS: u32 = 12;
 fn oracle_and_table_agree_on_every_flow_of_generated_fabrics() {
     let fabrics = std::env::var("SELVAGE_FABRICS").ok().and_then(|n| n.parse().ok());
     let packets = atoms();
+    let features = Feature::ALL.into_iter().collect();
     let (flows, allowed) = (Cell::new(0_usize), Cell::new(0_usize));
     let config = Config {
         cases: fabrics.unwrap_or(FABRICS),
@@ -26,7 +27,7 @@ fn oracle_and_table_agree_on_every_flow_of_generated_fabrics() {
         max_shrink_iters: 300,
         ..Config::default()
     };
-    let result = TestRunner::new(config).run(&fabric(), |fabric| {
+    let result = TestRunner::new(config).run(&fabric_with(&features), |fabric| {
         let text = fabric.to_string();
         let tree = sketch::tree(&text).map_err(|error| TestCaseError::fail(error.to_string()))?;
         let table = compile(&tree, &mut Numbers::default()).table;

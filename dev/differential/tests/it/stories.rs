@@ -55,12 +55,8 @@ fn every_scenario_runs_on_the_ebpf_plane_as_its_story_says() {
 fn on_planes(scenario: &Scenario, planes: &mut [&mut dyn Plane], ports: &[u32]) -> usize {
     let tree = scenario.tree().unwrap();
     let table = compile(&tree, &mut Numbers::default()).table;
-    let groups: BTreeSet<String> = scenario
-        .endpoints
-        .values()
-        .filter_map(group_alone)
-        .map(str::to_owned)
-        .collect();
+    let groups: BTreeSet<String> =
+        scenario.endpoints.values().filter_map(group_alone).map(str::to_owned).collect();
     let groups: Vec<String> = groups.into_iter().collect();
     let seats = Seats::new(&table, &groups, ports);
     let desired = seats.desired(1);
@@ -102,8 +98,16 @@ fn every_scenario_names_its_source_and_its_trap() {
         for part in ["## What ACI does", "## Where a naive reading goes wrong"] {
             assert!(text.contains(part), "{} lacks `{part}`", scenario.name);
         }
-        assert!(scenario.flows.iter().any(|flow| flow.verdict != Verdict::Deny), "{} allows nothing", scenario.name);
-        assert!(scenario.flows.iter().any(|flow| flow.verdict == Verdict::Deny), "{} denies nothing", scenario.name);
+        assert!(
+            scenario.flows.iter().any(|flow| flow.verdict != Verdict::Deny),
+            "{} allows nothing",
+            scenario.name
+        );
+        assert!(
+            scenario.flows.iter().any(|flow| flow.verdict == Verdict::Deny),
+            "{} denies nothing",
+            scenario.name
+        );
         for flow in &scenario.flows {
             assert!(!flow.why.is_empty() && flow.why.lines().count() == 1, "{}", scenario.name);
         }
