@@ -29,6 +29,8 @@ pub struct Intent {
     pub externals: BTreeMap<Dn, External>,
     /// What else is to know of the world outside, by VRF.
     pub outside: BTreeMap<Dn, Outside>,
+    /// What groups of other VRFs may know of the addresses in a bridge domain or a group, by its DN.
+    pub leaks: BTreeMap<Dn, BTreeSet<Prefix>>,
     /// Contracts.
     pub contracts: BTreeMap<Dn, Contract>,
     /// Taboo contracts, as contracts that deny toward the provider, who is the group they protect.

@@ -49,6 +49,10 @@ pub enum Cause {
     NotIsolated,
     /// What only a default prefix covers is asked into the preferred group.
     NotPreferred,
+    /// A contract crosses VRFs, which no data plane carries.
+    NotCarried,
+    /// No address of a group whose contracts cross VRFs is known in the others.
+    NotLeaked,
     /// A pool of numbers has run dry.
     OutOfNumbers,
     /// A prefix is in two external groups of one VRF.
@@ -85,6 +89,8 @@ impl Cause {
         Cause::NotSupported,
         Cause::NotIsolated,
         Cause::NotPreferred,
+        Cause::NotCarried,
+        Cause::NotLeaked,
         Cause::OutOfNumbers,
         Cause::PrefixInUse,
         Cause::BadPrefix,
@@ -117,6 +123,8 @@ impl Cause {
             Cause::BadPrefix => "F900115",
             Cause::BadExit => "F900116",
             Cause::NotPreferred => "F900117",
+            Cause::NotCarried => "F900130",
+            Cause::NotLeaked => "F900131",
             Cause::BadException => "F900120",
             Cause::BadMaster => "F900121",
             Cause::EmptyImport => "F900122",
@@ -141,6 +149,8 @@ impl Cause {
             Cause::NotSupported => "not-supported",
             Cause::NotIsolated => "not-isolated",
             Cause::NotPreferred => "not-preferred",
+            Cause::NotCarried => "not-carried",
+            Cause::NotLeaked => "not-leaked",
             Cause::OutOfNumbers => "out-of-numbers",
             Cause::PrefixInUse => "prefix-in-use",
             Cause::BadPrefix => "bad-prefix",
@@ -156,12 +166,13 @@ impl Cause {
     /// How much is lost by it.
     pub fn severity(self) -> Severity {
         match self {
-            Cause::ShutDown | Cause::NoProvider => Severity::Warning,
+            Cause::ShutDown | Cause::NotCarried | Cause::NoProvider => Severity::Warning,
             Cause::NoSubject
             | Cause::NoFilter
             | Cause::ContradictoryEntry
             | Cause::NotIsolated
             | Cause::NotPreferred
+            | Cause::NotLeaked
             | Cause::NotSupported
             | Cause::BadException
             | Cause::BadMaster

@@ -68,6 +68,13 @@ pub fn slice(table: &Table, index: &Index, present: &BTreeSet<GroupKey>) -> Tabl
         for pair in index.of_group(*key).iter().chain(index.of_any(key.scope)) {
             add_pair(&mut part, table, *pair);
         }
+        // Where it offers contracts to groups of other VRFs, too.
+        let Some(shared) = table.shared.get(key) else { continue };
+        part.shared.insert(*key, shared.clone());
+        for scope in &shared.offers_in {
+            let there = GroupKey { scope: *scope, class: key.class };
+            index.of_group(there).iter().for_each(|pair| add_pair(&mut part, table, *pair));
+        }
     }
     part
 }
@@ -78,9 +85,12 @@ fn add_pair(part: &mut Table, table: &Table, pair: PairKey) {
         return;
     }
     for class in [pair.src, pair.dst] {
-        let key = GroupKey { scope: pair.scope, class };
+        let key = table.home(GroupKey { scope: pair.scope, class });
         if let Some(peer) = table.groups.get(&key) {
             part.groups.entry(key).or_insert_with(|| peer.clone());
+        }
+        if let Some(shared) = table.shared.get(&key) {
+            part.shared.entry(key).or_insert_with(|| shared.clone());
         }
     }
     let Some(set) = table.rule_sets.get(&id) else { return };

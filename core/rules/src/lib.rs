@@ -33,4 +33,4 @@ pub use rule::{
     Action, EtherMatch, IcmpMatch, Match, Origin, PortRange, Rule, RuleSet, TcpMatch, Treatment,
 };
 pub use service::{Balance, Service, ServiceHop, Threshold, WhileDown};
-pub use table::{BridgeDomain, Gateway, Group, GroupKey, PairKey, Table, Verdict, Vrf};
+pub use table::{BridgeDomain, Gateway, Group, GroupKey, PairKey, Shared, Table, Verdict, Vrf};

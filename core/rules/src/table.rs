@@ -1,14 +1,14 @@
 //! The compiled table, and the judge that reads it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Action, BdId, ClassId, External, GroupId, Mac, Origin, Outside, Packet, Quality, Reason, Rule,
-    RuleId, RuleSet, RuleSetId, ScopeId, Service, ServiceId,
+    Action, BdId, ClassId, EtherType, External, GroupId, Mac, Origin, Outside, Packet, Prefix,
+    Quality, Reason, Rule, RuleId, RuleSet, RuleSetId, ScopeId, Service, ServiceId,
 };
 
 /// A VRF: one routing and policy-scope domain.
@@ -49,6 +49,29 @@ pub struct GroupKey {
     pub scope: ScopeId,
     /// The group's class within it.
     pub class: ClassId,
+}
+
+/// What groups of other VRFs know of a group.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Shared {
+    /// Its addresses that they know.
+    pub prefixes: BTreeSet<Prefix>,
+    /// VRFs whose groups use contracts that it offers. There its class, which is fabric-wide, means
+    /// it; there is judged what passes between it and their groups.
+    pub offers_in: BTreeSet<ScopeId>,
+    /// VRFs of which groups offer contracts that it uses.
+    pub uses_of: BTreeSet<ScopeId>,
+}
+
+impl Shared {
+    /// Whether they know this address; of an address that is not said, whether they know any of its
+    /// family.
+    pub fn knows(&self, ip: Option<IpAddr>, ether: EtherType) -> bool {
+        self.prefixes.iter().any(|prefix| match ip {
+            Some(ip) => prefix.contains(ip),
+            None => ether.is_ip() && prefix.address().is_ipv6() == (ether == EtherType::IPV6),
+        })
+    }
 }
 
 /// A group of endpoints treated alike.
@@ -143,6 +166,9 @@ pub struct Table {
     pub qualities: BTreeMap<GroupKey, Quality>,
     /// Where each rule comes from.
     pub origins: BTreeMap<RuleId, Origin>,
+    /// Groups that meet groups of other VRFs.
+    #[serde(default, with = "as_list", skip_serializing_if = "BTreeMap::is_empty")]
+    pub shared: BTreeMap<GroupKey, Shared>,
     /// The world outside, for VRFs that have a way there.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub outside: BTreeMap<ScopeId, Outside>,
@@ -154,9 +180,47 @@ impl Table {
         self.outside.get(&scope)?.group_of(ip)
     }
 
+    /// Where is judged what passes between two groups: in their VRF, or if they are of two, in that of
+    /// the one which uses contracts of the other. `None` if they do not meet: neither does, or these
+    /// addresses are not known there. Of an address that is not said any of the packet's family will
+    /// do.
+    pub fn meeting(
+        &self,
+        (src, src_ip): (GroupKey, Option<IpAddr>),
+        (dst, dst_ip): (GroupKey, Option<IpAddr>),
+        ether: EtherType,
+    ) -> Option<ScopeId> {
+        if src.scope == dst.scope {
+            return Some(src.scope);
+        }
+        let (from, to) = (self.shared.get(&src)?, self.shared.get(&dst)?);
+        if !from.knows(src_ip, ether) || !to.knows(dst_ip, ether) {
+            return None;
+        }
+        if from.offers_in.contains(&dst.scope) && to.uses_of.contains(&src.scope) {
+            Some(dst.scope)
+        } else if to.offers_in.contains(&src.scope) && from.uses_of.contains(&dst.scope) {
+            Some(src.scope)
+        } else {
+            None
+        }
+    }
+
+    /// The group that a class means in a VRF: one of its own, or one of another VRF that offers
+    /// contracts there.
+    pub fn home(&self, key: GroupKey) -> GroupKey {
+        if key.class >= ClassId::FIRST_LOCAL {
+            return key;
+        }
+        let mut here = self.shared.iter().filter(|(home, _)| home.class == key.class);
+        let found = here.find(|(_, shared)| shared.offers_in.contains(&key.scope));
+        found.map_or(key, |(home, _)| *home)
+    }
+
     /// Name and fabric-wide number of the group that packets of this class come from, inside or
     /// outside.
     pub fn sender(&self, key: GroupKey) -> Option<(&Arc<str>, GroupId)> {
+        let key = self.home(key);
         if let Some(group) = self.groups.get(&key) {
             return Some((&group.name, group.encap));
         }

@@ -10,7 +10,7 @@ use selvage_rules::{ClassId, GroupKey};
 use super::{Builder, Ends, Kind, Member};
 use crate::ir::Intent;
 
-/// The groups of each VRF as one, for VRFs that enforce contracts.
+/// The groups of each VRF as one.
 pub(super) fn members<'i>(builder: &Builder<'_>, intent: &'i Intent) -> Vec<Member<'i>> {
     let of = |(vrf, found): (&'i Dn, &'i crate::ir::Vrf)| {
         let scope = builder.numbers.scope_of(&vrf.shared())?;
@@ -28,5 +28,5 @@ pub(super) fn members<'i>(builder: &Builder<'_>, intent: &'i Intent) -> Vec<Memb
             ends: Ends { key, default_source: None },
         })
     };
-    intent.vrfs.iter().filter(|(_, vrf)| vrf.enforced).filter_map(of).collect()
+    intent.vrfs.iter().filter_map(of).collect()
 }

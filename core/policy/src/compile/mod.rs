@@ -34,6 +34,7 @@ mod pairs;
 mod preferred;
 pub mod priority;
 mod selection;
+mod shared;
 mod sides;
 mod taboo;
 mod treatment;
@@ -43,7 +44,7 @@ pub use outside::Ends;
 pub(crate) use exceptions::expression;
 pub(crate) use sides::directions;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use selvage_model::{Dn, Tree};
@@ -81,6 +82,7 @@ pub fn compile(tree: &Tree, numbers: &mut Numbers) -> Compiled {
 }
 
 fn compile_intent(intent: Intent, problems: Vec<Problem>, numbers: &mut Numbers) -> Compiled {
+    let across = shared::providers(&intent);
     numbers.begin();
     numbers.keep(
         intent.vrfs.keys().chain(intent.bridge_domains.keys()),
@@ -90,14 +92,16 @@ fn compile_intent(intent: Intent, problems: Vec<Problem>, numbers: &mut Numbers)
             .map(|(dn, group)| (&group.vrf, dn))
             .chain(intent.externals.iter().map(|(dn, external)| (&external.vrf, dn)))
             .chain(outside::default_vrfs(&intent).map(|vrf| (vrf, vrf))),
+        |group| across.contains(group),
     );
-    let mut builder = Builder { numbers, table: Table::default(), problems };
+    let mut builder = Builder { numbers, table: Table::default(), problems, across };
     builder.networks(&intent);
     let mut members = builder.groups(&intent);
     members.extend(outside::externals(&mut builder, &intent));
     let alls = any::members(&builder, &intent);
     let mut sides = sides::lower(&mut builder, &intent, &members, &alls);
     sides.extend(preferred::sides(&mut builder, &intent, &members));
+    shared::fill(&mut builder, &intent, &members, &mut sides);
     sides.extend(taboo::sides(&mut builder, &intent, &members));
     pairs::fill(&mut builder, sides);
     intra::fill(&mut builder, &intent, &members);
@@ -135,6 +139,8 @@ struct Builder<'a> {
     numbers: &'a mut Numbers,
     table: Table,
     problems: Vec<Problem>,
+    /// The groups whose classes mean them in other VRFs, too.
+    across: BTreeSet<Dn>,
 }
 
 /// What sort of group it is.
@@ -193,7 +199,7 @@ impl Builder<'_> {
             let (name, vrf) = (dn.shared(), group.vrf.shared());
             let Some(scope) = self.numbers.scope_of(&vrf) else { continue };
             let Some(bd) = self.numbers.bridge_domain_of(&group.bd.shared()) else { continue };
-            let numbers = self.numbers.class(&vrf, &name).and_then(|class| {
+            let numbers = self.class(dn, &vrf).and_then(|class| {
                 let encap = self.numbers.group(&name)?;
                 Ok((class, encap))
             });
@@ -213,6 +219,15 @@ impl Builder<'_> {
             });
         }
         members
+    }
+
+    /// The class of a group: one of its VRF's, or if its contracts cross VRFs, one of the fabric's.
+    fn class(&mut self, group: &Dn, vrf: &Arc<str>) -> Result<ClassId, Exhausted> {
+        if self.across.contains(group) {
+            self.numbers.global_class(&group.shared())
+        } else {
+            self.numbers.class(vrf, &group.shared())
+        }
     }
 
     /// What holds in a VRF that enforces nothing.

@@ -52,7 +52,7 @@ pub(super) fn externals<'i>(builder: &mut Builder<'_>, intent: &'i Intent) -> Ve
         let vrf = external.vrf.shared();
         let Some(scope) = builder.numbers.scope_of(&vrf) else { continue };
         let has_default = external.prefixes.iter().any(|prefix| prefix.is_default());
-        let numbers = builder.numbers.class(&vrf, &dn.shared()).and_then(|class| {
+        let numbers = builder.class(dn, &vrf).and_then(|class| {
             builder.numbers.group(&dn.shared())?;
             let default = if has_default {
                 builder.numbers.group(&vrf)?;

@@ -4,18 +4,21 @@ use std::collections::BTreeMap;
 
 use selvage_rules::{ClassId, PairKey, Rule, RuleSetId};
 
-use super::Builder;
 use super::priority::Breadth;
 use super::sides::{Draft, Sides};
+use super::{Builder, Ends, shared};
 
 /// One direction of a contract, by its place in the list of sides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct SideId(u32);
 
+/// What of one side lies between two classes, and how general that pair is.
+type Part = (Breadth, SideId);
+
 /// Puts every pair into the table. Cost follows the number of pairs, sorted once.
 pub(super) fn fill(builder: &mut Builder<'_>, sides: Vec<Sides>) {
     let mut lists: Vec<Vec<Draft>> = Vec::with_capacity(sides.len() * 2);
-    let mut between: Vec<(PairKey, SideId)> = Vec::new();
+    let mut between: Vec<(PairKey, Part)> = Vec::new();
     for Sides { forward, back, domains } in sides {
         let mut add = |rules: Vec<Draft>, toward_provider: bool| {
             if rules.is_empty() {
@@ -30,16 +33,12 @@ pub(super) fn fill(builder: &mut Builder<'_>, sides: Vec<Sides>) {
                         if provider.key == consumer.key && provider.key.class != ClassId::ANY {
                             continue;
                         }
-                        let (from, to) = if toward_provider {
-                            (consumer, provider)
+                        let put = |pair, breadth| between.push((pair, (breadth, side)));
+                        if provider.key.scope == consumer.key.scope {
+                            within(provider, consumer, toward_provider, put);
                         } else {
-                            (provider, consumer)
-                        };
-                        let scope = from.key.scope;
-                        for src in from.sources() {
-                            for dst in to.destinations() {
-                                between.push((PairKey { scope, src, dst }, side));
-                            }
+                            let shared = &builder.table.shared;
+                            shared::between(shared, provider, consumer, toward_provider, put);
                         }
                     }
                 }
@@ -51,18 +50,17 @@ pub(super) fn fill(builder: &mut Builder<'_>, sides: Vec<Sides>) {
     between.sort_unstable();
     between.dedup();
 
-    let mut sets: BTreeMap<(Breadth, Vec<SideId>), Option<RuleSetId>> = BTreeMap::new();
+    let mut sets: BTreeMap<Vec<Part>, Option<RuleSetId>> = BTreeMap::new();
     let mut pairs: Vec<(PairKey, RuleSetId)> = Vec::new();
-    let mut key: (Breadth, Vec<SideId>) = (Breadth::Pair, Vec::new());
+    let mut key: Vec<Part> = Vec::new();
     for run in between.chunk_by(|(a, _), (b, _)| a == b) {
         let Some((pair, _)) = run.first() else { continue };
-        key.0 = Breadth::of(*pair);
-        key.1.clear();
-        key.1.extend(run.iter().map(|(_, side)| *side));
+        key.clear();
+        key.extend(run.iter().map(|(_, part)| *part));
         let set = match sets.get(&key) {
             Some(set) => *set,
             None => {
-                let set = builder.rule_set(union(&lists, &key.1, key.0));
+                let set = builder.rule_set(union(&lists, &key));
                 sets.insert(key.clone(), set);
                 set
             }
@@ -72,7 +70,28 @@ pub(super) fn fill(builder: &mut Builder<'_>, sides: Vec<Sides>) {
     builder.table.pairs = pairs.into_iter().collect();
 }
 
-fn union(lists: &[Vec<Draft>], sides: &[SideId], breadth: Breadth) -> Vec<Rule> {
-    let of = |side: &SideId| lists.get(side.0 as usize).map(Vec::as_slice).unwrap_or_default();
-    sides.iter().flat_map(of).map(|draft| draft.at(breadth)).collect()
+/// The pairs of classes between a provider and a consumer of one VRF, one way.
+fn within(
+    provider: &Ends,
+    consumer: &Ends,
+    toward_provider: bool,
+    mut put: impl FnMut(PairKey, Breadth),
+) {
+    let (from, to) = if toward_provider { (consumer, provider) } else { (provider, consumer) };
+    let scope = from.key.scope;
+    for src in from.sources() {
+        for dst in to.destinations() {
+            let pair = PairKey { scope, src, dst };
+            put(pair, Breadth::of(pair));
+        }
+    }
+}
+
+fn union(lists: &[Vec<Draft>], parts: &[Part]) -> Vec<Rule> {
+    let of = |part: &Part| {
+        let (breadth, side) = *part;
+        let drafts = lists.get(side.0 as usize).map(Vec::as_slice).unwrap_or_default();
+        drafts.iter().map(move |draft| draft.at(breadth))
+    };
+    parts.iter().flat_map(of).collect()
 }

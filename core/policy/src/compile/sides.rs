@@ -8,7 +8,7 @@ use selvage_rules::{Action, Match, Origin, Rule};
 use super::priority::Breadth;
 use super::selection::{self, Part, Users};
 use super::treatment::{self, Outcome};
-use super::{Builder, Ends, Kind, Member};
+use super::{Builder, Ends, Kind, Member, shared};
 use crate::ir::{Clause, Contract, DenyRank, Intent, Relation, Scope, Way};
 use crate::number::RuleKey;
 use crate::problem::{Cause, Problem};
@@ -52,7 +52,7 @@ impl Draft {
     }
 }
 
-/// Groups between which a contract counts, all of one VRF.
+/// Groups between which a contract counts, those on each side of it all of one VRF.
 pub(super) struct Domain {
     pub providers: Vec<Ends>,
     pub consumers: Vec<Ends>,
@@ -79,10 +79,6 @@ pub(super) fn lower(
 ) -> Vec<Sides> {
     let mut used: BTreeMap<&Dn, Uses<'_>> = BTreeMap::new();
     for member in members.iter().chain(alls) {
-        // Contracts mean nothing in a VRF that enforces nothing.
-        if !intent.vrfs.get(member.vrf).is_some_and(|vrf| vrf.enforced) {
-            continue;
-        }
         for relation in member.provides {
             let uses = used.entry(&relation.contract).or_default();
             uses.providers.extend(users(intent, member, relation, members));
@@ -96,7 +92,7 @@ pub(super) fn lower(
     for (dn, uses) in used {
         let Some(contract) = intent.contracts.get(dn) else { continue };
         check_content(builder, intent, dn, contract);
-        let users = domains(builder, dn, contract.scope, &uses);
+        let users = domains(builder, intent, (dn, contract.scope), &uses);
         for (part, domains) in selection::split(intent, contract, &users) {
             let (forward, back) = rules(builder, intent, contract, &part);
             all.push(Sides { forward, back, domains });
@@ -121,53 +117,56 @@ fn users<'a>(
     of_vrf.map(|member| Use { member, relation }).collect()
 }
 
-/// Splits the users of a contract into the parts of the fabric in which it counts apart.
+/// Splits the users of a contract into the parts of the fabric in which it counts apart: the groups of
+/// one VRF that its scope lets meet, and those of one VRF that offer it with those of another that
+/// use it.
 fn domains<'a>(
     builder: &mut Builder<'_>,
-    dn: &Dn,
-    scope: Scope,
+    intent: &Intent,
+    (dn, scope): (&Dn, Scope),
     uses: &'a Uses<'a>,
 ) -> Vec<Users<'a>> {
-    // Whoever shares this key is within the contract's scope, VRFs aside.
-    let reach = |u: &Use<'_>| match scope {
-        Scope::Profile => Some(u.member.profile.clone()),
-        Scope::Tenant => Some(u.member.tenant.clone()),
-        Scope::Vrf | Scope::Global => None,
+    let by_place = |uses: &'a [Use<'a>]| {
+        let mut places: BTreeMap<(Option<&'a Dn>, &'a Dn), Vec<&'a Use<'a>>> = BTreeMap::new();
+        for one in uses {
+            places.entry((reach(scope, one), one.member.vrf)).or_default().push(one);
+        }
+        places
     };
-    let mut by_key: BTreeMap<(Option<Dn>, &Dn), Users<'a>> = BTreeMap::new();
-    let mut provider_vrfs: BTreeMap<Option<Dn>, Vec<&Dn>> = BTreeMap::new();
-    for provider in &uses.providers {
-        let (reach, vrf) = (reach(provider), provider.member.vrf);
-        let vrfs = provider_vrfs.entry(reach.clone()).or_default();
-        if !vrfs.contains(&vrf) {
-            vrfs.push(vrf);
-        }
-        by_key.entry((reach, vrf)).or_default().providers.push(provider);
-    }
-    for consumer in &uses.consumers {
-        let (reach, vrf) = (reach(consumer), consumer.member.vrf);
-        let vrfs = provider_vrfs.get(&reach).map(Vec::as_slice).unwrap_or_default();
-        let elsewhere = vrfs.iter().find(|other| **other != vrf).filter(|_| scope != Scope::Vrf);
-        if let Some(other) = elsewhere {
-            let text = format!(
-                "contract `{dn}` is provided in VRF `{other}`: contracts across VRFs are not \
-                 supported yet, and nothing passes between the two",
-            );
-            let dn = consumer.relation.dn.clone();
-            builder.problems.push(Problem { dn, cause: Cause::NotSupported, text });
-        }
-        match by_key.get_mut(&(reach, vrf)) {
-            Some(domain) => domain.consumers.push(consumer),
-            None if elsewhere.is_none() => {
-                let text = format!("no group within its scope provides contract `{dn}`");
-                let dn = consumer.relation.dn.clone();
-                builder.problems.push(Problem { dn, cause: Cause::NoProvider, text });
+    let (offered, used) = (by_place(&uses.providers), by_place(&uses.consumers));
+    let mut all = Vec::new();
+    for ((reach, vrf), consumers) in used {
+        let mut found = false;
+        let crosses = !matches!(scope, Scope::Vrf | Scope::Profile);
+        let within = offered.iter().filter(|((other, _), _)| *other == reach);
+        for ((_, home), providers) in within.filter(|((_, home), _)| crosses || *home == vrf) {
+            found = true;
+            let mut users = Users { providers: providers.clone(), consumers: consumers.clone() };
+            if *home != vrf {
+                shared::limit(builder, dn, &mut users);
+            } else if !intent.vrfs.get(vrf).is_some_and(|vrf| vrf.enforced) {
+                // Contracts mean nothing inside a VRF that enforces nothing.
+                continue;
             }
-            None => {}
+            all.push(users);
+        }
+        for consumer in consumers.iter().filter(|_| !found) {
+            let text = format!("no group within its scope provides contract `{dn}`");
+            let dn = consumer.relation.dn.clone();
+            builder.problems.push(Problem { dn, cause: Cause::NoProvider, text });
         }
     }
-    let both = |domain: &Users<'_>| !domain.providers.is_empty() && !domain.consumers.is_empty();
-    by_key.into_values().filter(both).collect()
+    all.retain(|users| !users.providers.is_empty() && !users.consumers.is_empty());
+    all
+}
+
+/// Whoever shares this is within the contract's scope, VRFs aside.
+fn reach<'a>(scope: Scope, user: &Use<'a>) -> Option<&'a Dn> {
+    match scope {
+        Scope::Profile => Some(user.member.profile),
+        Scope::Tenant => Some(user.member.tenant),
+        Scope::Vrf | Scope::Global => None,
+    }
 }
 
 /// Says what a contract that somebody uses lacks.

@@ -33,14 +33,20 @@ pub(super) fn sides(
             Some(draft.ranked(priority::TABOO))
         });
         let forward = rules.collect::<Vec<_>>();
-        let any = |ends: &Ends| Domain {
+        let any = |ends: &Ends, scope| Domain {
             consumers: vec![Ends {
-                key: GroupKey { class: ClassId::ANY, ..ends.key },
+                key: GroupKey { scope, class: ClassId::ANY },
                 default_source: None,
             }],
             providers: vec![*ends],
         };
-        let domains = protected.iter().map(any).collect();
+        // Also where groups of other VRFs use what it offers.
+        let mut domains = Vec::new();
+        for ends in &protected {
+            let shared = builder.table.shared.get(&ends.key);
+            let scopes = shared.into_iter().flat_map(|shared| &shared.offers_in);
+            domains.extend(scopes.chain([&ends.key.scope]).map(|scope| any(ends, *scope)));
+        }
         all.push(Sides { forward, back: Vec::new(), domains });
     }
     all

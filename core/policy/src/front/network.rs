@@ -87,8 +87,10 @@ pub(super) fn subnets(reader: &mut Reader<'_>, intent: &mut Intent) {
             match gateway(mo.get("ip")) {
                 Ok(gateway) => by_vrf.entry(vrf.clone()).or_default().push(Subnet {
                     dn: mo.dn().clone(),
+                    owner: owner.clone(),
                     bd: bd.clone(),
                     gateway,
+                    shared: mo.get("scope").split(',').any(|word| word == "shared"),
                     public: mo.get("scope").split(',').any(|word| word == "public"),
                     is_gateway: !mo.get("ctrl").split(',').any(|c| c == "no-default-gateway"),
                 }),
@@ -104,6 +106,9 @@ pub(super) fn subnets(reader: &mut Reader<'_>, intent: &mut Intent) {
                 // Where several gateways share a prefix, one that is not public hides it.
                 let inside = outside.inside.entry(prefix).or_insert(Inside { public: true });
                 inside.public &= subnet.public;
+                if subnet.shared {
+                    intent.leaks.entry(subnet.owner).or_default().insert(prefix);
+                }
             }
             if let Some(bd) = intent.bridge_domains.get_mut(&subnet.bd)
                 && subnet.is_gateway
@@ -120,7 +125,11 @@ pub(super) fn subnets(reader: &mut Reader<'_>, intent: &mut Intent) {
 
 struct Subnet {
     dn: Dn,
+    /// What it is under: a bridge domain, or a group in one.
+    owner: Dn,
     bd: Dn,
+    /// Other VRFs may know it.
+    shared: bool,
     gateway: Gateway,
     public: bool,
     is_gateway: bool,

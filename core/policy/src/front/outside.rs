@@ -29,6 +29,10 @@ pub(super) fn read(reader: &mut Reader<'_>, intent: &mut Intent) {
                 provides: relations(reader, dn, "fvRsProv"),
                 consumes: relations(reader, dn, "fvRsCons"),
             };
+            let leaked = leaked(reader, dn);
+            if !leaked.is_empty() {
+                intent.leaks.insert(dn.clone(), leaked);
+            }
             intent.externals.insert(dn.clone(), external);
         }
         let routes = routes(reader, out.dn());
@@ -67,6 +71,27 @@ fn prefixes(reader: &mut Reader<'_>, group: &Dn) -> BTreeSet<Prefix> {
         }
     }
     prefixes
+}
+
+/// The prefixes of an external group that other VRFs know: those that classify there
+/// (`shared-security`) and to which a route is leaked (`shared-rtctrl`, which covers longer prefixes
+/// only if it aggregates). A default prefix is never one of a group across VRFs.
+fn leaked(reader: &Reader<'_>, group: &Dn) -> BTreeSet<Prefix> {
+    let has = |mo: &Mo, prop: &str, wanted: &str| mo.get(prop).split(',').any(|w| w == wanted);
+    let prefix = |mo: &Mo| mo.get("ip").parse::<Prefix>().ok();
+    let subnets = reader.objects.under(group, "l3extSubnet");
+    let routes: Vec<&Mo> =
+        subnets.iter().copied().filter(|mo| has(mo, "scope", "shared-rtctrl")).collect();
+    let reached = |known: &Prefix| {
+        routes.iter().any(|mo| {
+            let all = has(mo, "aggregate", "shared-rtctrl");
+            prefix(mo).is_some_and(|route| route == *known || all && route.covers(*known))
+        })
+    };
+    let classifies =
+        |mo: &&Mo| has(mo, "scope", "import-security") && has(mo, "scope", "shared-security");
+    let known = subnets.iter().copied().filter(classifies).filter_map(prefix);
+    known.filter(|known| !known.is_default() && reached(known)).collect()
 }
 
 /// A prefix puts an address into one group of a VRF: of several that claim it the one with the

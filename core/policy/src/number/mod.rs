@@ -36,6 +36,12 @@ const CLASS: Range = Range {
     last: u16::MAX as u32,
     remember: None,
 };
+const GLOBAL_CLASS: Range = Range {
+    what: "class ids of groups that provide across VRFs",
+    first: ClassId::FIRST_GLOBAL.0 as u32,
+    last: ClassId::FIRST_LOCAL.0 as u32 - 1,
+    remember: None,
+};
 const RULE: Range = Range { what: "rule ids", first: 1, last: u32::MAX, remember: Some(REMEMBER) };
 const RULE_SET: Range =
     Range { what: "rule set ids", first: 1, last: u32::MAX, remember: Some(REMEMBER) };
@@ -69,6 +75,8 @@ pub enum Slot {
         /// The class id.
         class: u16,
     },
+    /// The class of a group that provides contracts to other VRFs.
+    GlobalClass(u16),
     /// A rule.
     Rule(u32),
     /// A rule set.
@@ -129,6 +137,7 @@ pub struct Numbers {
     groups: Pool<Arc<str>>,
     classes: BTreeMap<Arc<str>, Pool<Arc<str>>>,
     class_range: Range,
+    global_classes: Pool<Arc<str>>,
     rules: Pool<RuleKey>,
     rule_sets: Pool<Arc<[Rule]>>,
     services: Pool<Arc<Service>>,
@@ -141,6 +150,7 @@ impl Default for Numbers {
             groups: Pool::new(GROUP),
             classes: BTreeMap::new(),
             class_range: CLASS,
+            global_classes: Pool::new(GLOBAL_CLASS),
             rules: Pool::new(RULE),
             rule_sets: Pool::new(RULE_SET),
             services: Pool::new(SERVICE),
@@ -161,6 +171,9 @@ impl Numbers {
                 (Slot::Group(n), Holder::Object(dn)) => numbers.groups.restore(*n, dn, retired),
                 (Slot::Class { vrf, class }, Holder::Object(dn)) => {
                     numbers.classes_of(vrf).restore(u32::from(*class), dn, retired)
+                }
+                (Slot::GlobalClass(class), Holder::Object(dn)) => {
+                    numbers.global_classes.restore(u32::from(*class), dn, retired)
                 }
                 (Slot::Rule(n), Holder::Rule(key)) => numbers.rules.restore(*n, key, retired),
                 (Slot::RuleSet(n), Holder::RuleSet(rules)) => {
@@ -191,6 +204,9 @@ impl Numbers {
             };
             collect(&mut changes, pool, slot, Holder::Object);
         }
+        // The pool's range ends below the classes of VRFs.
+        let global = |n| Slot::GlobalClass(u16::try_from(n).unwrap_or(u16::MAX));
+        collect(&mut changes, &mut self.global_classes, global, Holder::Object);
         collect(&mut changes, &mut self.rules, Slot::Rule, Holder::Rule);
         collect(&mut changes, &mut self.rule_sets, Slot::RuleSet, Holder::RuleSet);
         collect(&mut changes, &mut self.services, Slot::Service, Holder::Service);
@@ -209,7 +225,8 @@ impl Numbers {
 
     /// The class of a group that exists, within its VRF.
     pub fn class_of(&self, vrf: &str, group: &Arc<str>) -> Option<ClassId> {
-        let class = self.classes.get(vrf)?.get(group)?;
+        let global = self.global_classes.get(group);
+        let class = global.or_else(|| self.classes.get(vrf)?.get(group))?;
         u16::try_from(class).ok().map(ClassId)
     }
 
@@ -226,6 +243,7 @@ impl Numbers {
                 .filter_map(|(vrf, pool)| Some((vrf.clone(), pool.of_part(part.classes.get(vrf)?))))
                 .collect(),
             class_range: self.class_range,
+            global_classes: self.global_classes.of_part(&part.global_classes),
             rules: self.rules.of_part(&part.rules),
             rule_sets: self.rule_sets.of_part(&part.rule_sets),
             services: self.services.of_part(&part.services),
@@ -237,27 +255,34 @@ impl Numbers {
         self.vnis.begin();
         self.groups.begin();
         self.classes.values_mut().for_each(Pool::begin);
+        self.global_classes.begin();
         self.rules.begin();
         self.rule_sets.begin();
         self.services.begin();
     }
 
-    /// Says which objects exist, before any of them is numbered: VRFs and bridge domains, and groups
-    /// with their VRFs. What is not among them goes, and its numbers are free for what is new.
+    /// Says which objects exist, before any of them is numbered: VRFs and bridge domains, groups with
+    /// their VRFs, and which of those provide contracts to other VRFs. What is not among them goes, and its numbers are free for what is new.
     pub(crate) fn keep<'a>(
         &mut self,
         networks: impl Iterator<Item = &'a Dn>,
         groups: impl Iterator<Item = (&'a Dn, &'a Dn)>,
+        is_shared: impl Fn(&Dn) -> bool,
     ) {
         networks.for_each(|dn| self.vnis.keep(&dn.shared()));
         for (vrf, group) in groups {
-            let group = group.shared();
-            self.groups.keep(&group);
-            self.classes_of(&vrf.shared()).keep(&group);
+            let name = group.shared();
+            self.groups.keep(&name);
+            if is_shared(group) {
+                self.global_classes.keep(&name);
+            } else {
+                self.classes_of(&vrf.shared()).keep(&name);
+            }
         }
         self.vnis.retire();
         self.groups.retire();
         self.classes.values_mut().for_each(Pool::retire);
+        self.global_classes.retire();
     }
 
     /// Ends a compile.
@@ -282,6 +307,13 @@ impl Numbers {
     pub(crate) fn class(&mut self, vrf: &Arc<str>, group: &Arc<str>) -> Result<ClassId, Exhausted> {
         let class = self.classes_of(vrf).number(group)?;
         // The pool's range ends at the largest class id.
+        Ok(ClassId(u16::try_from(class).unwrap_or(u16::MAX)))
+    }
+
+    /// The class of a group that provides contracts to other VRFs.
+    pub(crate) fn global_class(&mut self, group: &Arc<str>) -> Result<ClassId, Exhausted> {
+        let class = self.global_classes.number(group)?;
+        // The pool's range ends below the classes of VRFs.
         Ok(ClassId(u16::try_from(class).unwrap_or(u16::MAX)))
     }
 

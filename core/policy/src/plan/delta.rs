@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashSet};
 use selvage_rules::{Action, EtherType, Match, Rule, RuleId, RuleSet, TcpFlags, Treatment};
 use serde::{Deserialize, Serialize};
 
-use super::cube::{Bytes, Cube, Layout, compact, disjoint};
+use super::cube::{Bytes, Cube, Layout, V4, V6, compact, disjoint};
 
 /// What a change does to the traffic it is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -24,6 +24,25 @@ pub enum Kind {
     Alters,
 }
 
+/// An address family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Family {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
+impl Family {
+    /// Its Ethernet type.
+    pub fn ether(self) -> EtherType {
+        match self {
+            Family::V4 => EtherType::IPV4,
+            Family::V6 => EtherType::IPV6,
+        }
+    }
+}
+
 /// Which packets the network itself can carry from one group to another, whatever the rules say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Carried {
@@ -31,6 +50,8 @@ pub enum Carried {
     All,
     /// IP: both bridge domains route.
     Ip,
+    /// IP of one family: they are of two VRFs, and it is all that both are known by.
+    Family(Family),
     /// None.
     Nothing,
 }
@@ -147,8 +168,9 @@ impl<'t> Rules<'t> {
         if self.carried != Carried::All {
             let mut carried = Vec::new();
             for cube in left {
-                let passes = self.carried == Carried::Ip && is_ip(&cube);
-                if passes { carried.push(cube) } else { done.push((cube, Ruling::NotCarried)) }
+                let (passes, barred) = parts(cube, self.carried);
+                carried.extend(passes);
+                done.extend(barred.map(|cube| (cube, Ruling::NotCarried)));
             }
             left = carried;
         }
@@ -170,8 +192,21 @@ impl<'t> Rules<'t> {
     }
 }
 
-fn is_ip(cube: &Cube) -> bool {
-    !matches!(cube.layout, Layout::Arp | Layout::Frame)
+/// What of a cube the network carries, and what it does not.
+fn parts(cube: Cube, carried: Carried) -> (Option<Cube>, Option<Cube>) {
+    let is_ip = !matches!(cube.layout, Layout::Arp | Layout::Frame);
+    let families = match carried {
+        Carried::All => return (Some(cube), None),
+        Carried::Ip => V4 | V6,
+        Carried::Family(Family::V4) => V4,
+        Carried::Family(Family::V6) => V6,
+        Carried::Nothing => 0,
+    };
+    let of = |families: u8| {
+        let part = Cube { families: cube.families & families, ..cube };
+        Some(part).filter(|part| is_ip && part.families != 0)
+    };
+    if is_ip { (of(families), of(!families)) } else { (None, Some(cube)) }
 }
 
 /// Everything that changes between two classes. `None` is where there is no such pair: a group does
@@ -246,6 +281,7 @@ pub fn carries(carried: Carried, ether: EtherType) -> bool {
     match carried {
         Carried::All => true,
         Carried::Ip => ether.is_ip(),
+        Carried::Family(family) => ether == family.ether(),
         Carried::Nothing => false,
     }
 }

@@ -9,9 +9,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use selvage_rules::{BdId, ClassId, Group, GroupKey, PairKey, RuleSetId, ScopeId, Table};
+use selvage_rules::{BdId, ClassId, Group, GroupKey, PairKey, RuleSetId, ScopeId, Shared, Table};
 
-use super::delta::{Carried, Rules, Shift, delta};
+use super::delta::{Carried, Family, Rules, Shift, delta};
 
 /// Where a group is in one of the two tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,6 +101,8 @@ struct Finder<'t> {
     unsteady: BTreeSet<GroupKey>,
     /// VRFs in which something from or to any class may change for somebody.
     hot: BTreeSet<ScopeId>,
+    /// Groups about which some rule set changes.
+    touched: BTreeSet<GroupKey>,
     memo: HashMap<(Judged, Judged), usize>,
 }
 
@@ -115,11 +117,12 @@ pub fn compare<'t>(before: &'t Table, after: &'t Table) -> Pairs<'t> {
         deltas: vec![Vec::new()],
         cells: BTreeMap::new(),
     };
-    let (unsteady, hot) = (BTreeSet::new(), BTreeSet::new());
-    let mut finder = Finder { pairs, unsteady, hot, memo: HashMap::new() };
+    let (unsteady, hot, touched) = Default::default();
+    let mut finder = Finder { pairs, unsteady, hot, touched, memo: HashMap::new() };
     finder.find_unsteady();
     let mut candidates = finder.changed_pairs();
     finder.add_hot(&mut candidates);
+    finder.add_across(&mut candidates);
     candidates.sort_unstable();
     candidates.dedup();
     for (from, to) in candidates {
@@ -171,6 +174,7 @@ impl<'t> Finder<'t> {
     /// The member that has this class in one table, as a sender or as a receiver. Unsteady ones are
     /// all known already, so one that is not has the same seat in both.
     fn member(&mut self, half: Half<'t>, key: GroupKey, sends: bool) -> Option<usize> {
+        let key = half.table.home(key);
         let pairs = &mut self.pairs;
         let (dn, seat) = match half.table.groups.get(&key) {
             Some(group) => (group.name.clone(), half.seat(key, group)),
@@ -213,6 +217,11 @@ impl<'t> Finder<'t> {
             let unsteady = !self.unsteady.is_empty() && (moves(key.src) || moves(key.dst));
             if was == will && !unsteady {
                 continue;
+            }
+            for (half, class) in
+                [(before, key.src), (before, key.dst), (after, key.src), (after, key.dst)]
+            {
+                self.touched.insert(half.table.home(GroupKey { scope: key.scope, class }));
             }
             if is_any {
                 self.hot.insert(key.scope);
@@ -259,6 +268,27 @@ impl<'t> Finder<'t> {
         }
     }
 
+    /// Groups of two VRFs that meet, in either table, if something about one of them changes.
+    fn add_across(&mut self, candidates: &mut Vec<(usize, usize)>) {
+        let [before, after] = self.pairs.halves;
+        let known = before.table.shared.keys().chain(after.table.shared.keys());
+        let differs = |key: &&GroupKey| before.table.shared.get(key) != after.table.shared.get(key);
+        let mut changed: BTreeSet<GroupKey> = known.filter(differs).copied().collect();
+        changed.extend(self.touched.union(&self.unsteady));
+        for half in self.pairs.halves {
+            for (offers, users) in half.meetings() {
+                for user in users {
+                    if !changed.contains(&offers) && !changed.contains(&user) {
+                        continue;
+                    }
+                    // Neither has a class of default prefixes, so each is one on both ways.
+                    let ends = self.member(half, offers, true).zip(self.member(half, user, true));
+                    candidates.extend(ends.into_iter().flat_map(|(a, b)| [(a, b), (b, a)]));
+                }
+            }
+        }
+    }
+
     fn apart_in(&self, at: usize, scope: ScopeId) -> bool {
         self.pairs.members.get(at).is_some_and(|member| {
             member.stands_apart()
@@ -300,7 +330,12 @@ impl<'t> Finder<'t> {
                     }
                     let sends = key.dst == ClassId::ANY;
                     let class = if sends { key.src } else { key.dst };
-                    let member = self.member(half, GroupKey { scope, class }, sends);
+                    let group = GroupKey { scope, class };
+                    // One of another VRF meets nobody unsaid.
+                    if half.table.home(group) != group {
+                        continue;
+                    }
+                    let member = self.member(half, group, sends);
                     ends.extend(member.map(|at| (Side::One(at), sends)));
                 }
             }
@@ -367,8 +402,13 @@ impl<'t> Pairs<'t> {
         let (Some(from), Some(to)) = (self.place(from), self.place(to)) else {
             return (None, Carried::Nothing);
         };
+        let one = from.one.zip(to.one).filter(|key| self.cells.contains_key(key));
+        if one.is_none() && self.meet_across(&from, &to) {
+            // What changes between groups of two VRFs is looked at pair by pair.
+            return (None, Carried::Nothing);
+        }
         let keys = [
-            from.one.zip(to.one),
+            one,
             from.one.map(|one| (one, to.rest)),
             to.one.map(|one| (from.rest, one)),
             Some((from.rest, to.rest)),
@@ -381,6 +421,16 @@ impl<'t> Pairs<'t> {
         let mut meets = seats.filter(|(from, to)| from.scope == to.scope);
         let carries = meets.next_back().map_or(Carried::Nothing, |(from, to)| carried(&from, &to));
         (found, carries)
+    }
+
+    /// Whether two groups are of two VRFs and meet, before or after.
+    fn meet_across(&self, from: &Standing, to: &Standing) -> bool {
+        let seats = from.seats.into_iter().zip(to.seats).zip(self.halves);
+        let mut meetings = seats.filter_map(|((from, to), half)| {
+            let (from, to) = (from?, to?);
+            Some(from.scope != to.scope && half.across(&from, &to).is_some())
+        });
+        meetings.any(|meets| meets)
     }
 
     /// Some of the groups of a side, by DN.
@@ -432,13 +482,12 @@ impl<'t> Pairs<'t> {
             }
         };
         let ((scope, from), (other, to)) = (place(from)?, place(to)?);
-        if scope != other {
-            return None;
-        }
-        let carried = match (from, to) {
-            (Some(from), Some(to)) => carried(&from, &to),
+        let (scope, carried) = match (from, to) {
+            (Some(from), Some(to)) if scope != other => half.across(&from, &to)?,
+            _ if scope != other => return None,
+            (Some(from), Some(to)) => (scope, carried(&from, &to)),
             // It depends on who the rest is: see `Pairs::between`.
-            _ => Carried::All,
+            _ => (scope, Carried::All),
         };
         let src = from.map_or(ClassId::ANY, |seat| seat.source);
         let dst = to.map_or(ClassId::ANY, |seat| seat.destination);
@@ -461,6 +510,33 @@ impl<'t> Half<'t> {
         let GroupKey { scope, class } = key;
         let place = Place::Inside(group.bd, routed);
         Seat { scope, source: class, destination: class, place }
+    }
+
+    /// The groups that offer contracts to other VRFs, each with those of other VRFs that it meets.
+    fn meetings(&self) -> Vec<(GroupKey, Vec<GroupKey>)> {
+        let offers = self.table.shared.iter().filter(|(_, shared)| !shared.offers_in.is_empty());
+        let meetings = offers.map(|(key, shared)| {
+            let uses = |(user, its): &(&GroupKey, &Shared)| {
+                shared.offers_in.contains(&user.scope) && its.uses_of.contains(&key.scope)
+            };
+            (*key, self.table.shared.iter().filter(uses).map(|(user, _)| *user).collect())
+        });
+        meetings.collect()
+    }
+
+    /// Where is judged what passes between two groups of two VRFs, and what the network carries.
+    fn across(&self, from: &Seat, to: &Seat) -> Option<(ScopeId, Carried)> {
+        let key = |scope, class| (GroupKey { scope, class }, None);
+        let (src, dst) = (key(from.scope, from.source), key(to.scope, to.destination));
+        let meeting = |family: Family| self.table.meeting(src, dst, family.ether());
+        let (v4, v6) = (meeting(Family::V4), meeting(Family::V6));
+        let carries = match (carried(from, to), v4, v6) {
+            (Carried::Nothing, ..) => Carried::Nothing,
+            (_, Some(_), Some(_)) => Carried::Ip,
+            (_, Some(_), None) => Carried::Family(Family::V4),
+            (_, None, _) => Carried::Family(Family::V6),
+        };
+        v4.or(v6).map(|scope| (scope, carries))
     }
 
     fn rules(&self, judged: Judged) -> Option<Rules<'t>> {

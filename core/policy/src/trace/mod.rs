@@ -168,12 +168,14 @@ pub(crate) struct Side {
     source: GroupKey,
     destination: GroupKey,
     is_outside: bool,
+    /// Its address, where one is meant.
+    ip: Option<IpAddr>,
 }
 
 /// The classes of a group. One outside is taken for an address in the longest of its prefixes.
 pub(crate) fn side(compiled: &Compiled, group: &Dn) -> Option<Side> {
     if let Some(key) = compiled.groups.get(group) {
-        return Some(Side { source: *key, destination: *key, is_outside: false });
+        return Some(Side { source: *key, destination: *key, is_outside: false, ip: None });
     }
     let ends = compiled.externals.get(group)?;
     let prefixes = compiled.intent.externals.get(group).map(|external| &external.prefixes);
@@ -185,6 +187,7 @@ pub(crate) fn side(compiled: &Compiled, group: &Dn) -> Option<Side> {
         source: key(default),
         destination: key(default.map(|_| ClassId::DEFAULT_OUTSIDE)),
         is_outside: true,
+        ip: None,
     })
 }
 
@@ -198,8 +201,8 @@ pub(crate) fn side_of_address(
     let (scope, _) = table.vrfs.iter().find(|(_, known)| *known.name == *vrf.as_str())?;
     let group = table.external(*scope, ip)?;
     let key = |class| GroupKey { scope: *scope, class };
-    let side =
-        Side { source: key(group.source), destination: key(group.destination), is_outside: true };
+    let (source, destination) = (key(group.source), key(group.destination));
+    let side = Side { source, destination, is_outside: true, ip: Some(ip) };
     Some((Arc::clone(&group.name), side))
 }
 
@@ -210,11 +213,12 @@ pub(crate) fn judge(compiled: &Compiled, src: &Side, dst: &Side, packet: &Packet
     if both_outside || !routed(src) || !routed(dst) {
         return dropped(Reason::UnknownDestination);
     }
-    let (src, dst) = (&src.source, &dst.destination);
-    if src.scope != dst.scope {
-        return dropped(Reason::UnknownDestination);
-    }
     let table = &compiled.table;
+    let (here, there) = ((src.source, src.ip), (dst.destination, dst.ip));
+    let Some(scope) = table.meeting(here, there, packet.ether) else {
+        return dropped(Reason::UnknownDestination);
+    };
+    let (src, dst) = (&src.source, &dst.destination);
     let bd_of = |key| table.groups.get(key).and_then(|g| table.bridge_domains.get(&g.bd));
     if let (Some(here), Some(there)) = (bd_of(src), bd_of(dst))
         && here.name != there.name
@@ -222,7 +226,7 @@ pub(crate) fn judge(compiled: &Compiled, src: &Side, dst: &Side, packet: &Packet
     {
         return dropped(Reason::NotRouted);
     }
-    table.judge(src.scope, src.class, dst.class, packet)
+    table.judge(scope, src.class, dst.class, packet)
 }
 
 /// The rule that decides about a packet from one group to another, where the network carries it.

@@ -90,7 +90,7 @@ fn a_consumer_without_a_provider_is_told() {
 }
 
 #[test]
-fn contracts_across_vrfs_are_refused_by_name() {
+fn contracts_across_vrfs_say_what_is_missing() {
     let policy = with_groups(
         "ctx-w
          BD-w/rsctx tnFvCtxName=w
@@ -101,7 +101,10 @@ fn contracts_across_vrfs_are_refused_by_name() {
          ap-a/epg-far/rscons-c
          ap-a/epg-db/rsprov-c",
     );
-    check_problems(&policy, &["ap-a/epg-far/rscons-c not-supported"]);
+    check_problems(
+        &policy,
+        &["ap-a/epg-db not-leaked", "ap-a/epg-far not-leaked", "ap-a/epg-far/rscons-c not-carried"],
+    );
     check(&policy, "far db tcp/80: unknown-destination");
 }
 

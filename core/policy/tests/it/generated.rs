@@ -9,7 +9,9 @@ use selvage_model::Tree;
 use selvage_policy::matrix::matrix;
 use selvage_policy::slice::{Index, slice};
 use selvage_policy::{Numbers, compile};
-use selvage_rules::{Action, EtherType, GroupKey, Packet, RuleSet, TcpFlags, Verdict, proto};
+use selvage_rules::{
+    Action, ClassId, EtherType, GroupKey, Packet, PairKey, RuleSet, TcpFlags, Verdict, proto,
+};
 
 use super::world::{objects, put, tree};
 
@@ -24,6 +26,8 @@ fn plain() -> impl Strategy<Value = String> {
     let n = 0..3_u8;
     let group = 0..GROUPS;
     let entry = select(&[
+        "",
+        "",
         "",
         "etherT=ip",
         "etherT=ip prot=tcp",
@@ -49,7 +53,29 @@ fn plain() -> impl Strategy<Value = String> {
     let group_props = select(&["", "pcEnfPref=enforced", "shutdown=yes"]);
     let vrf = select(&["", "pcEnfPref=unenforced"]);
     let relation = select(&["rsprov", "rscons"]);
+    let kept = select(&["private", "shared"]);
+    let more = prop_oneof![
+        4 => (tenant.clone(), n.clone(), select(&["Prov", "Cons"]), n.clone())
+            .prop_map(|(t, v, r, c)| format!("uni/tn-{t}/ctx-v{v}/any/rsanyTo{r}-c{c}")),
+        1 => (tenant.clone(), n.clone(), select(&["enabled", "disabled"]))
+            .prop_map(|(t, v, p)| format!("uni/tn-{t}/ctx-v{v}/any prefGrMemb={p}")),
+        1 => (group.clone(), select(&["include", "exclude"]))
+            .prop_map(|(g, p)| format!("ap-a{}/epg-g{g} prefGrMemb={p}", g % 2)),
+        1 => (group.clone(), n.clone())
+            .prop_map(|(g, c)| format!("ap-a{}/epg-g{g}/rsintraEpg-c{c}", g % 2)),
+        1 => (group.clone(), n.clone())
+            .prop_map(|(g, t)| format!("ap-a{}/epg-g{g}/rsprotBy-t{t}", g % 2)),
+        1 => (tenant.clone(), n.clone(), n.clone())
+            .prop_map(|(t, n, f)| format!("uni/tn-{t}/taboo-t{n}/tsubj-s/rsdenyRule-f{f}")),
+        1 => (n.clone(), kept.clone())
+            .prop_map(|(b, s)| format!("BD-b{b}/subnet-[10.{b}.0.1/24] scope={s}")),
+        1 => (group.clone(), kept, any::<bool>()).prop_map(|(g, s, v6)| {
+            let subnet = if v6 { format!("2001:db8:{g}::1/64") } else { format!("10.1{g}.0.1/24") };
+            format!("ap-a{}/epg-g{g}/subnet-[{subnet}] scope={s}", g % 2)
+        }),
+    ];
     prop_oneof![
+        10 => more,
         1 => (tenant.clone(), n.clone(), vrf)
             .prop_map(|(t, v, p)| format!("uni/tn-{t}/ctx-v{v} {p}")),
         2 => (tenant.clone(), n.clone(), n.clone())
@@ -78,7 +104,23 @@ pub fn policy() -> impl Strategy<Value = Vec<String>> {
     let groups = (0..GROUPS).map(|g| format!("ap-a{}/epg-g{g}/rsbd tnFvBDName=b{}", g % 2, g % 2));
     let ground = ground.iter().chain(DEVICE).map(|line| (*line).to_owned());
     let ground: Vec<String> = ground.chain(groups).collect();
-    prop::collection::vec(line(), 0..50).prop_map(move |lines| [ground.clone(), lines].concat())
+    // Half of the time the groups are in two VRFs that may know each other's.
+    let own =
+        (0..GROUPS).map(|g| format!("ap-a{}/epg-g{g}/subnet-[10.1{g}.0.1/24] scope=shared", g % 2));
+    let two = [
+        "ctx-v1",
+        "BD-b0/subnet-[10.0.0.1/24] scope=shared",
+        "BD-b1/subnet-[10.1.0.1/24] scope=shared",
+        "BD-b1/rsctx tnFvCtxName=v1",
+        "brc-c0 scope=global",
+        "brc-c1 scope=tenant",
+    ];
+    let two: Vec<String> = two.into_iter().map(str::to_owned).chain(own).collect();
+    let more = (any::<bool>(), prop::collection::vec(line(), 0..50));
+    more.prop_map(move |(in_two, lines)| {
+        let second = if in_two { two.clone() } else { Vec::new() };
+        [ground.clone(), second, lines].concat()
+    })
 }
 
 fn packet() -> impl Strategy<Value = Packet> {
@@ -217,7 +259,12 @@ proptest! {
         }
         let during = compile(&edited, &mut numbers);
         for (dn, key) in &before.groups {
-            if let Some(now) = during.groups.get(dn).filter(|now| now.scope == key.scope) {
+            // A group that begins to offer to other VRFs gets a class of the fabric.
+            let is_global = |key: &GroupKey| key.class < ClassId::FIRST_LOCAL;
+            let same = |now: &&GroupKey| {
+                now.scope == key.scope && is_global(now) == is_global(key)
+            };
+            if let Some(now) = during.groups.get(dn).filter(same) {
                 prop_assert_eq!(now, key);
             }
         }
@@ -240,11 +287,13 @@ proptest! {
             chosen.iter().filter_map(|i| all.get(*i)).copied().collect();
         let part = slice(&table, &Index::new(&table), &present);
         for local in &present {
-            for other in all.iter().filter(|other| other.scope == local.scope) {
+            for other in &all {
                 for packet in &packets {
                     for (src, dst) in [(local, other), (other, local)] {
-                        let whole = table.judge(local.scope, src.class, dst.class, packet);
-                        let sliced = part.judge(local.scope, src.class, dst.class, packet);
+                        let scope = table.meeting((*src, None), (*dst, None), packet.ether);
+                        let Some(scope) = scope else { continue };
+                        let whole = table.judge(scope, src.class, dst.class, packet);
+                        let sliced = part.judge(scope, src.class, dst.class, packet);
                         prop_assert_eq!(whole, sliced);
                         prop_assert!(whole.rule.is_none_or(|r| part.origins.contains_key(&r)));
                     }
@@ -253,8 +302,8 @@ proptest! {
         }
         for pair in part.pairs.keys() {
             let ends = [pair.src, pair.dst].map(|class| GroupKey { scope: pair.scope, class });
-            let any = ends.iter().any(|end| end.class == selvage_rules::ClassId::ANY);
-            prop_assert!(any || ends.iter().any(|end| present.contains(end)));
+            let any = ends.iter().any(|end| end.class == ClassId::ANY);
+            prop_assert!(any || ends.iter().any(|end| present.contains(&table.home(*end))));
         }
     }
 
@@ -272,4 +321,28 @@ proptest! {
             prop_assert!(rule.is_some() || cell.by == reason.name());
         }
     }
+}
+
+#[test]
+fn generated_tenants_have_everything_that_is_to_be_tested() {
+    use proptest::strategy::ValueTree;
+    use proptest::test_runner::TestRunner;
+    let mut runner = TestRunner::deterministic();
+    let mut seen: BTreeSet<u16> = BTreeSet::new();
+    let mut across = 0;
+    for _ in 0..250 {
+        let lines = policy().new_tree(&mut runner).unwrap().current();
+        let table = compile(&tree(&lines.join("\n")), &mut Numbers::default()).table;
+        seen.extend(table.rule_sets.values().flat_map(|set| &set.rules).map(|r| r.priority));
+        for (src, dst) in table.groups.keys().flat_map(|a| table.groups.keys().map(move |b| (a, b)))
+        {
+            let met = table.meeting((*src, None), (*dst, None), EtherType::IPV4);
+            let Some(scope) = met.filter(|_| src.scope != dst.scope) else { continue };
+            let exact = PairKey { scope, src: src.class, dst: dst.class };
+            across += usize::from(table.pairs.contains_key(&exact));
+        }
+    }
+    let all = [1, 2, 3, 5, 7, 9, 10, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21];
+    assert_eq!(all.iter().filter(|p| !seen.contains(p)).collect::<Vec<_>>(), [&0_u16; 0]);
+    assert!(across > 10, "groups of two VRFs met {across} times");
 }

@@ -7,11 +7,14 @@
     reason = "a test fails by panicking"
 )]
 
+mod across;
+mod any;
 mod batch;
 mod broken;
 mod choosing;
 mod contracts;
 mod generated;
+mod inside;
 mod linting;
 mod numbers;
 mod outside;

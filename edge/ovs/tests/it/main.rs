@@ -18,7 +18,6 @@ mod lifecycle;
 mod live_judges;
 mod matrix;
 mod measure;
-mod outside;
 mod restart;
 mod rig;
 
