@@ -79,6 +79,8 @@ pub struct Stance {
     pub inside: Option<Vec<Relation>>,
     /// Taboo contracts that protect it.
     pub taboos: Vec<Relation>,
+    /// What one of its taboo contracts denies is unknown, so nothing may reach it from others.
+    pub sealed: bool,
     /// It is in the preferred group of its VRF.
     pub preferred: bool,
 }

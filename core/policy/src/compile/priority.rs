@@ -72,6 +72,10 @@ impl Breadth {
     }
 
     /// The rank of what a contract does with `matches` between such a pair.
+    ///
+    /// Deny wins among equals. Of equals of two pairs the one of the more specific pair is found
+    /// first, so a deny that a less specific pair is given with the rank of permits of a more
+    /// specific one ranks just before them; no permit has that rank.
     pub fn rank(self, action: Action, rank: DenyRank, matches: &Match) -> u16 {
         let all = *matches == Match::EVERYTHING;
         let usual = match (self, all) {
@@ -90,8 +94,12 @@ impl Breadth {
         };
         match (action, rank) {
             (Action::Permit | Action::Redirect, _) | (Action::Deny, DenyRank::Default) => usual,
-            (Action::Deny, DenyRank::Highest) => PAIR,
-            (Action::Deny, DenyRank::Medium) => TO_ANY,
+            (Action::Deny, DenyRank::Highest) if self == Breadth::Pair => PAIR,
+            (Action::Deny, DenyRank::Highest) => PAIR - 1,
+            (Action::Deny, DenyRank::Medium) if matches!(self, Breadth::Pair | Breadth::ToAny) => {
+                TO_ANY
+            }
+            (Action::Deny, DenyRank::Medium) => TO_ANY - 1,
             (Action::Deny, DenyRank::Lowest) => ANY_TO_ANY,
         }
     }

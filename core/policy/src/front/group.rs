@@ -19,7 +19,10 @@ pub(super) fn groups(reader: &mut Reader<'_>, intent: &mut Intent) {
         let (provides, consumes) =
             (relations(reader, dn, "fvRsProv"), relations(reader, dn, "fvRsCons"));
         let Some((bd, vrf)) = network::bridge_domain_of(reader, intent, dn) else { continue };
-        let Some(stance) = stance::of(reader, intent, mo).filter(|_| !closed) else { continue };
+        if closed {
+            continue;
+        }
+        let stance = stance::of(reader, intent, mo);
         let group = Group {
             tenant: as_dn(tenant(dn), dn),
             profile: as_dn(parent(dn), dn),

@@ -19,7 +19,7 @@ pub(super) fn read(reader: &mut Reader<'_>, intent: &mut Intent) {
         let Some(vrf) = vrf_of(reader, out) else { continue };
         for mo in reader.objects.under(out.dn(), "l3extInstP") {
             let dn = mo.dn();
-            let Some(stance) = stance::of(reader, intent, mo) else { continue };
+            let stance = stance::of(reader, intent, mo);
             let external = External {
                 tenant: as_dn(tenant(dn), dn),
                 out: out.dn().clone(),

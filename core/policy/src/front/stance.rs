@@ -54,9 +54,8 @@ fn subject(reader: &Reader<'_>, intent: &Intent, mo: &Mo) -> Option<Subject> {
     Some(Subject { dn: mo.dn().clone(), terms, chosen, exceptions })
 }
 
-/// What the group `mo` asks for. `None` if what is to be denied for it is unknown, so that it must
-/// be closed.
-pub(super) fn of(reader: &mut Reader<'_>, intent: &Intent, mo: &Mo) -> Option<Stance> {
+/// What the group `mo` asks for.
+pub(super) fn of(reader: &mut Reader<'_>, intent: &Intent, mo: &Mo) -> Stance {
     let taboos = relations(reader, mo.dn(), "fvRsProtBy");
     let known = |relation: &Mo| {
         let taboo = taboos.iter().find(|taboo| &taboo.dn == relation.dn());
@@ -65,17 +64,18 @@ pub(super) fn of(reader: &mut Reader<'_>, intent: &Intent, mo: &Mo) -> Option<St
     let named = reader.objects.under(mo.dn(), "fvRsProtBy");
     let broken: Vec<&Mo> = named.into_iter().filter(|relation| !known(relation)).collect();
     for relation in &broken {
-        let text = "what this taboo denies is unknown: the group is in quarantine";
+        let text = "what this taboo denies is unknown: nothing reaches the group from others";
         reader.problem(relation.dn(), Cause::BrokenDeny, text.to_owned());
     }
     // A contract that does not exist still says that the group is not open inside.
     let named = reader.objects.under(mo.dn(), "fvRsIntraEpg");
     let names_some = named.iter().any(|relation| relation.get("intent") != "estimate_add");
     let inside = names_some.then(|| relations(reader, mo.dn(), "fvRsIntraEpg"));
-    broken.is_empty().then(|| Stance {
+    Stance {
         isolated: mo.get("pcEnfPref") == "enforced",
         inside,
         taboos,
+        sealed: !broken.is_empty(),
         preferred: mo.get("prefGrMemb") == "include",
-    })
+    }
 }

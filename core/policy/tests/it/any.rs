@@ -134,6 +134,29 @@ fn the_more_specific_pair_ranks_before_any_and_the_sender_before_the_receiver() 
 }
 
 #[test]
+fn a_deny_wins_among_equals_whichever_pair_it_is_of() {
+    // priorityOverride level3 is 7, level2 13, level1 17: among equals deny wins, though the naive
+    // lookup finds the more specific pair's permit first.
+    let policy = |level: &str| {
+        with_groups(&format!(
+            "flt-ssh/e-ssh etherT=ip prot=tcp dFromPort=22 dToPort=22
+             brc-no/subj-s/rssubjFiltAtt-ssh action=deny priorityOverride={level}
+             brc-yes/subj-s/rssubjFiltAtt-ssh
+             ctx-v/any/rsanyToCons-no
+             ap-a/epg-db/rsprov-no
+             ap-a/epg-db/rsprov-yes
+             ap-a/epg-web/rscons-yes
+             brc-all/subj-s/rssubjFiltAtt-ssh
+             ctx-v/any/rsanyToProv-all
+             ap-a/epg-app/rscons-all"
+        ))
+    };
+    check(&policy("level3"), "web db tcp/22: denied ssh\napp db tcp/22: denied ssh");
+    check(&policy("level2"), "web db tcp/22: contract ssh\napp db tcp/22: denied ssh");
+    check(&policy("level1"), "web db tcp/22: contract ssh\napp db tcp/22: contract ssh");
+}
+
+#[test]
 fn a_filter_that_looks_at_something_ranks_before_one_that_does_not_even_between_general_pairs() {
     // src_any_any 15 loses to any_dest_filter 14.
     check(

@@ -154,14 +154,19 @@ fn a_taboo_logs_if_it_says_so() {
 }
 
 #[test]
-fn a_taboo_of_which_something_is_missing_closes_the_group() {
+fn a_taboo_of_which_something_is_missing_closes_the_group_to_others() {
     for more in [
         "ap-a/epg-db/rsprotBy-none",
         "taboo-t/tsubj-s/rsdenyRule-none",
         "flt-ssh/e-broken prot=tcp dFromPort=1",
     ] {
         let policy = with_groups(&format!("{TABOO}\n{more}"));
-        check(&policy, "web db tcp/23: quarantine\ndb web tcp/23: quarantine");
+        check(
+            &policy,
+            "web db tcp/23: denied
+             db web tcp/23: contract ip
+             db db tcp/23: intra-group",
+        );
         let found = problems(&policy);
         assert!(found.iter().any(|p| p.ends_with("broken-deny")), "{found:?}");
     }
