@@ -7,8 +7,8 @@ use selvage_model::Dn;
 use selvage_rules::{Action, Rule, RuleId, Treatment};
 
 use super::{Code, Finding, finding};
-use crate::plan::cube::{Cube, Layout, without};
-use crate::plan::delta::Carried;
+use crate::plan::cube::{Cube, without};
+use crate::plan::delta::parts;
 use crate::reach::{Key, Reach, Seat};
 use crate::trace::name;
 
@@ -66,13 +66,8 @@ impl<'c> Cells<'c> {
         }
         let cells = distinct.into_iter().filter_map(|((key, _), (from, to))| {
             let rules = reach.rules(key)?;
-            let is_ip = |cube: &Cube| !matches!(cube.layout, Layout::Arp | Layout::Frame);
-            let mut space = to.part_of(&from.part_of(Cube::space()));
-            space.retain(|cube| match rules.carried {
-                Carried::All => true,
-                Carried::Ip => is_ip(cube),
-                Carried::Nothing => false,
-            });
+            let space = to.part_of(&from.part_of(Cube::space())).into_iter();
+            let space = space.filter_map(|cube| parts(cube, rules.carried).0).collect();
             let rules = rules.in_order().into_iter().map(|(_, rule)| rule).collect();
             Some(Cell { rules, space, from: from.clone(), to: to.clone() })
         });

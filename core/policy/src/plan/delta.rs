@@ -193,7 +193,7 @@ impl<'t> Rules<'t> {
 }
 
 /// What of a cube the network carries, and what it does not.
-fn parts(cube: Cube, carried: Carried) -> (Option<Cube>, Option<Cube>) {
+pub fn parts(cube: Cube, carried: Carried) -> (Option<Cube>, Option<Cube>) {
     let is_ip = !matches!(cube.layout, Layout::Arp | Layout::Frame);
     let families = match carried {
         Carried::All => return (Some(cube), None),
