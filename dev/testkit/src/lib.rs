@@ -9,13 +9,15 @@
 //! * [`ovs`] starts a private Open vSwitch.
 //! * [`server`] answers with its name; `selvage-probe serve` is the same as a program.
 //! * [`probe`] tries many connections and pings at once, and says how each ended.
-//! * [`policy`] is a small fabric by hand; [`talk`] has its workloads serve and ask.
+//! * [`policy`] is a small fabric by hand; [`talk`] has its workloads serve and ask; [`fabric`] makes
+//!   them, on hosts with any data plane, and is what every data plane has to show.
 //! * [`docker`] starts an engine of its own in a host's namespace.
 //! * [`transfer`] runs while daemons are killed, and says what was lost.
 
 pub mod docker;
 mod echo;
 mod eventually;
+pub mod fabric;
 pub mod ovs;
 pub mod policy;
 pub mod probe;

@@ -19,7 +19,7 @@ use crate::exits::{self, Exits};
 use crate::failure::{Doing, Failed, refused};
 use crate::judge::{Flowed, Rehearsal};
 use crate::lower::{Bridge, Key, lower, revision_of};
-use crate::openflow::{Connection, FlowFilter, FlowStats};
+use crate::openflow::{Change, Connection, FlowFilter, FlowStats};
 use crate::ovsdb::{BridgeSpec, Client, PortRow, PortSpec};
 use crate::tables::{Stage, cookie};
 use crate::underlay::{Underlay, VXLAN_PORT};
@@ -29,6 +29,9 @@ type Result<T> = std::result::Result<T, PlaneError>;
 
 /// How long the switch may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long the switch may take to go over its flows before it is provoked again.
+const AGAIN: Duration = Duration::from_millis(50);
 
 /// How often the neighbours that lead to other hosts are asked for again.
 const MEET: Duration = Duration::from_secs(30);
@@ -124,7 +127,7 @@ impl Ovs {
         live.held = None;
         live.bridge.apply(&changes).doing("change the bridge's flows")?;
         if !changes.is_empty() {
-            live.settle()?;
+            live.settle(&lowered.flows)?;
         }
         live.held = Some(lowered.flows);
         live.exits.release(desired, &rows, &mut live.database, &name)?;
@@ -164,13 +167,24 @@ impl Live {
     }
 
     /// Waits until packets meet the flows as they are: the switch has what it did with each kind of
-    /// packet by heart, and goes over that in threads of its own (observed with 3.1: a tenth of a
-    /// second after the bundle was done).
-    fn settle(&mut self) -> Result<()> {
-        let waited = self.control.run("revalidator/wait", &[]);
-        waited
-            .map(drop)
-            .map_err(|error| refused("wait for the switch to take over its flows", error))
+    /// packet by heart, and goes over that in threads of its own.
+    ///
+    /// It says when such a round ends; but what we changed may have been gone over already by the
+    /// time we ask, and the next round is half a second away (ovs-vswitchd.conf.db(5),
+    /// `max-revalidator`). So another round is provoked while we wait, by a change that changes
+    /// nothing. And the round that ends first may have begun before our change: the one after it
+    /// has not.
+    fn settle(&mut self, flows: &Flows) -> Result<()> {
+        let doing = "wait for the switch to take over its flows";
+        let mark = flows.values().find(|flow| flow.table == Stage::Mark.table());
+        let again: Vec<Change> = mark.cloned().map(Change::SetActions).into_iter().collect();
+        for _ in 0..2 {
+            let Live { control, bridge, .. } = self;
+            let provoke = || bridge.apply(&again);
+            let waited = control.run_while("revalidator/wait", AGAIN, provoke).doing(doing)?;
+            waited.map_err(|error| refused(doing, error))?;
+        }
+        Ok(())
     }
 
     fn held(&mut self) -> Result<&Flows> {

@@ -114,10 +114,22 @@ impl Peer {
 
     /// Calls `method` and waits for its result.
     pub(crate) fn call(&mut self, method: &str, params: &Value) -> Result<Value, Failure> {
+        let id = self.begin(method, params)?;
+        self.finish(id, self.timeout)
+    }
+
+    /// Calls `method` and does not wait yet.
+    pub(crate) fn begin(&mut self, method: &str, params: &Value) -> Result<u64, Failure> {
         self.number += 1;
         let id = self.number;
         self.send(&json!({"id": id, "method": method, "params": params}))?;
-        let deadline = Instant::now() + self.timeout;
+        Ok(id)
+    }
+
+    /// Waits for the result of the call that [`Peer::begin`] gave this number. May be called again
+    /// after a timeout.
+    pub(crate) fn finish(&mut self, id: u64, timeout: Duration) -> Result<Value, Failure> {
+        let deadline = Instant::now() + timeout;
         loop {
             let mut message = self.receive(deadline)?;
             if message.get("method").is_some() {

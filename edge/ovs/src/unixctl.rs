@@ -2,7 +2,7 @@
 //! two protocols can tell.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -70,15 +70,42 @@ impl Control {
 
     /// Runs a command, such as `ofproto/trace`, and gives what it prints.
     pub fn run(&mut self, command: &str, arguments: &[&str]) -> Result<String, ControlError> {
-        let line = || format!("{command} {}", arguments.join(" ")).trim_end().to_owned();
-        match self.peer.call(command, &json!(arguments)) {
-            Ok(Value::String(text)) => Ok(text),
-            Ok(other) => Ok(other.to_string()),
-            Err(Failure::Refused(Value::String(cause))) => {
-                Err(ControlError::Refused { command: line(), cause: cause.trim_end().to_owned() })
+        said(command, arguments, self.peer.call(command, &json!(arguments)))
+    }
+
+    /// The same, and does something else once the daemon was told, and again every `interval` until
+    /// it has answered.
+    pub fn run_while<E>(
+        &mut self,
+        command: &str,
+        interval: Duration,
+        mut meanwhile: impl FnMut() -> Result<(), E>,
+    ) -> Result<Result<String, ControlError>, E> {
+        let deadline = Instant::now() + self.peer.timeout();
+        let begun = self.peer.begin(command, &json!([]));
+        loop {
+            meanwhile()?;
+            let answer = begun.clone().and_then(|id| self.peer.finish(id, interval));
+            if answer != Err(Failure::Timeout) || Instant::now() > deadline {
+                return Ok(said(command, &[], answer));
             }
-            Err(failure) => Err(ControlError::Broken { command: line(), cause: words(failure) }),
         }
+    }
+}
+
+fn said(
+    command: &str,
+    arguments: &[&str],
+    answer: Result<Value, Failure>,
+) -> Result<String, ControlError> {
+    let line = || format!("{command} {}", arguments.join(" ")).trim_end().to_owned();
+    match answer {
+        Ok(Value::String(text)) => Ok(text),
+        Ok(other) => Ok(other.to_string()),
+        Err(Failure::Refused(Value::String(cause))) => {
+            Err(ControlError::Refused { command: line(), cause: cause.trim_end().to_owned() })
+        }
+        Err(failure) => Err(ControlError::Broken { command: line(), cause: words(failure) }),
     }
 }
 

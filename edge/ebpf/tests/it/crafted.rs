@@ -10,12 +10,12 @@ use selvage_ebpf::Run;
 use selvage_rules::{ClassId, EtherType, Mac, Match, Packet, Reason, RuleId, TcpFlags, proto};
 
 use crate::frame::{self, ETH, V4, V6};
-use crate::matrix::six_workloads;
 use crate::policy::{
     APP, DB, FRONT, GATEWAY_MAC, WEB, empty_table, ip, permit, set_pair, stateful, tcp, three_tier,
     udp,
 };
-use crate::rig::{Options, Rig, Wanted};
+use crate::rig::{Maps, Rig, SILENT, Wanted, one};
+use selvage_testkit::fabric::matrix::six_workloads;
 
 pub const SHOT: u32 = 2;
 pub const REDIRECT: u32 = 7;
@@ -23,7 +23,7 @@ const NOBODY: Mac = Mac([2, 0, 0, 0, 0, 0x99]);
 
 /// One host, six workloads, whose links are down: no stack sends anything.
 fn rig() -> Rig {
-    Rig::with(1, &local(), three_tier(), Options::SILENT)
+    Rig::with(one(), &local(), three_tier(), SILENT)
 }
 
 pub fn local() -> Vec<Wanted> {
@@ -346,14 +346,14 @@ fn an_answer_needs_a_question_that_is_still_allowed() {
 
 #[test]
 fn connections_have_an_end_for_each_endpoint_and_for_all() {
-    let capped = Options {
-        configure: |config| {
+    let capped = Maps {
+        configure: Some(|config| {
             config.connections_per_endpoint = 10;
             config.sizes.connections = 64;
-        },
-        ..Options::SILENT
+        }),
+        config: None,
     };
-    let mut rig = Rig::with(1, &local(), three_tier(), capped);
+    let mut rig = Rig::with([capped], &local(), three_tier(), SILENT);
     let open = |rig: &mut Rig, from: &str, sport| {
         let frame = between(rig, from, "web-a", &Packet { sport, ..syn(80) });
         reason(rig, from, &frame)
@@ -371,8 +371,8 @@ fn connections_have_an_end_for_each_endpoint_and_for_all() {
     let swept = rig.hosts[0].plane.sweep(Duration::ZERO).unwrap();
     assert_eq!((swept.forgotten, swept.kept), (0, 1));
 
-    let few = Options { configure: |config| config.sizes.connections = 4, ..Options::SILENT };
-    let mut rig = Rig::with(1, &local(), three_tier(), few);
+    let few = Maps { configure: Some(|config| config.sizes.connections = 4), config: None };
+    let mut rig = Rig::with([few], &local(), three_tier(), SILENT);
     let results: BTreeSet<Reason> = (1..300).map(|sport| open(&mut rig, "db-a", sport)).collect();
     assert_eq!(results, BTreeSet::from([Reason::Contract, Reason::ConntrackFull]));
     assert_eq!(open(&mut rig, "db-a", 1), Reason::Contract, "a live one stays");
@@ -407,7 +407,7 @@ fn a_vrf_without_enforcement_is_one_pair() {
     let mut table = empty_table();
     let all = selvage_rules::Rule { reason: Reason::Unenforced, ..permit(1, Match::EVERYTHING) };
     set_pair(&mut table, ClassId::ANY, ClassId::ANY, 1, vec![all]);
-    let mut rig = Rig::with(1, &local(), table, Options::SILENT);
+    let mut rig = Rig::with(one(), &local(), table, SILENT);
     let frame = between(&rig, "web-a", "db-a", &syn(22));
     assert_eq!(reason(&mut rig, "web-a", &frame), Reason::Unenforced);
     rig.table = empty_table();

@@ -21,7 +21,7 @@ use crate::judges::{self, SCOPES};
 use crate::policy::{
     APP, WEB, bridge_domain, empty_table, ip, permit, set_pair, tcp, three_tier, udp,
 };
-use crate::rig::{Options, Rig, Wanted};
+use crate::rig::{Rig, SILENT, Wanted, one};
 
 const SCOPE: ScopeId = SCOPES[0];
 const BD: BdId = BdId(70);
@@ -89,7 +89,7 @@ fn agree(rig: &mut Rig, from: usize, to: usize, packet: &Packet) {
 
 #[test]
 fn the_kernel_says_what_the_judge_says() {
-    let rig = Rig::with(1, &three_classes(), with_places(Table::default()), Options::SILENT);
+    let rig = Rig::with(one(), &three_classes(), with_places(Table::default()), SILENT);
     let rig = RefCell::new(rig);
     let packets = vec((0_usize..3, 1_usize..3, sendable()), 1..40);
     let mut runner = TestRunner::new(Runs { cases: 60, ..Runs::default() });
@@ -112,7 +112,7 @@ fn the_kernel_says_what_the_judge_says() {
 /// one step, a packet would meet both or none.
 #[test]
 fn a_thousand_swaps_lose_nothing_and_leak_nothing() {
-    let mut rig = Rig::with(1, &local(), three_tier(), Options::SILENT);
+    let mut rig = Rig::with(one(), &local(), three_tier(), SILENT);
     let (mut by_pair, mut by_any) = (empty_table(), empty_table());
     let filler = |first: u16| (first..first + 20).map(|n| permit(n.into(), udp(n)));
     let rules = filler(100).chain([permit(1, tcp(8080))]).collect();
@@ -131,7 +131,7 @@ fn a_thousand_swaps_lose_nothing_and_leak_nothing() {
     let denied = between(&rig, "web-a", "app-a", &syn(22));
     let ifindex = rig.of("web-a").port.ifindex;
     // A second process over the same maps, so to speak.
-    let config = rig.hosts[0].config.clone();
+    let config = rig.hosts[0].kind.config.clone().unwrap();
     let reader = rig.hosts[0].space.ns.run(|| Ebpf::open(config)).unwrap().unwrap();
     let (done, packets) = (AtomicBool::new(false), AtomicU64::new(0));
     let namespace = selvage_host::NetNs::named(&rig.hosts[0].space.name).unwrap();

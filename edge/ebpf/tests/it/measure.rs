@@ -9,7 +9,7 @@ use selvage_rules::{ClassId, EtherType, Packet, TcpFlags};
 
 use crate::crafted::{REDIRECT, between, local};
 use crate::policy::{APP, WEB, empty_table, permit, set_pair, stateful, tcp, udp};
-use crate::rig::{Options, Rig};
+use crate::rig::{Maps, Rig, SILENT};
 
 const ROUNDS: usize = 15;
 
@@ -47,16 +47,16 @@ fn measure_control(rig: &mut Rig) -> Vec<String> {
 
 #[test]
 fn measure() {
-    let roomy = Options {
-        configure: |config| {
+    let roomy = Maps {
+        configure: Some(|config| {
             config.sizes.connections = 65536;
             config.connections_per_endpoint = 65536;
-        },
-        ..Options::SILENT
+        }),
+        config: None,
     };
     let mut table = empty_table();
     set_pair(&mut table, WEB, APP, 1, vec![stateful(1, tcp(80)), permit(2, tcp(8080))]);
-    let mut rig = Rig::with(1, &local(), table.clone(), roomy);
+    let mut rig = Rig::with([roomy], &local(), table.clone(), SILENT);
     let web = rig.of("web-a").port.ifindex;
     let app = rig.of("app-a").port.ifindex;
     let ack = |ether, sport, dport| Packet {

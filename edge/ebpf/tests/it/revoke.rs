@@ -1,103 +1,17 @@
 //! Swaps under traffic, and revocations: what is cut, how fast, and what is not touched.
 
-use std::net::{SocketAddr, UdpSocket};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use nix::sys::socket::{setsockopt, sockopt};
-use selvage_rules::{Action, ClassId, EtherType, Packet, Rule, TcpFlags};
+use selvage_rules::{EtherType, Packet, TcpFlags};
+use selvage_testkit::fabric::life;
 
 use crate::crafted::{REDIRECT, SHOT, between, local};
-use crate::lifecycle::app_and_db;
-use crate::policy::{APP, DB, WEB, empty_table, permit, set_pair, stateful, tcp, udp};
-use crate::rig::{Options, Rig, eventually};
-
-const ALWAYS: u16 = 5353;
-const NEVER: u16 = 9999;
-const SWAPS: u32 = 1000;
-
-/// Two policies that let the same through by different rules of different pairs. Half of the one
-/// with half of the other would drop what both allow, or let through what neither does.
-fn policy(rig: &mut Rig, round: u32) {
-    let id = 1000 + round * 10;
-    let deny = |matches| Rule { action: Action::Deny, priority: 50, ..permit(id, matches) };
-    let mut table = empty_table();
-    if round.is_multiple_of(2) {
-        let rules = vec![stateful(id + 1, udp(ALWAYS)), permit(id + 2, udp(NEVER))];
-        set_pair(&mut table, APP, DB, id, rules);
-        set_pair(&mut table, ClassId::ANY, DB, id + 1, vec![deny(udp(NEVER))]);
-    } else {
-        set_pair(&mut table, APP, DB, id, vec![permit(id + 1, tcp(1))]);
-        set_pair(&mut table, APP, ClassId::ANY, id + 1, vec![stateful(id + 2, udp(ALWAYS))]);
-    }
-    rig.table = table;
-    rig.apply();
-}
-
-/// A socket whose buffer holds whatever comes while its reader is not let run.
-fn roomy(rig: &Rig, name: &str, port: u16) -> UdpSocket {
-    let at = SocketAddr::new(rig.of(name).ip(false), port);
-    let socket = rig.of(name).space.ns.run(|| UdpSocket::bind(at)).unwrap().unwrap();
-    setsockopt(&socket, sockopt::RcvBufForce, &(64 << 20)).unwrap();
-    socket.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
-    socket
-}
-
-fn count(socket: &UdpSocket, into: &AtomicU64, done: &AtomicBool) {
-    let mut buffer = [0; 64];
-    while !done.load(Ordering::SeqCst) {
-        if socket.recv(&mut buffer).is_ok() {
-            into.fetch_add(1, Ordering::SeqCst);
-        }
-    }
-}
+use crate::policy::{APP, WEB, empty_table, set_pair, stateful, tcp};
+use crate::rig::{Maps, Rig, SILENT, two};
 
 #[test]
 fn a_thousand_swaps_lose_nothing_and_leak_nothing() {
-    let mut rig = Rig::new(2, &app_and_db(0, 1), empty_table());
-    policy(&mut rig, 0);
-    let to = |port| SocketAddr::new(rig.of("db").ip(false), port);
-    let (always, never) = (to(ALWAYS), to(NEVER));
-    let (allowed, denied) = (roomy(&rig, "db", ALWAYS), roomy(&rig, "db", NEVER));
-    let sender = roomy(&rig, "app", 40_000);
-    // The neighbour is known before it counts.
-    eventually(
-        "the way is open",
-        || sender.send_to(b"first", always).is_ok() && allowed.recv(&mut [0; 64]).is_ok(),
-        String::new,
-    );
-    while allowed.recv(&mut [0; 64]).is_ok() {}
-    let (done, stop) = (AtomicBool::new(false), AtomicBool::new(false));
-    let (came, leaked) = (AtomicU64::new(0), AtomicU64::new(0));
-    let sent = thread::scope(|scope| {
-        scope.spawn(|| count(&allowed, &came, &stop));
-        scope.spawn(|| count(&denied, &leaked, &stop));
-        let sending = scope.spawn(|| {
-            let mut sent = 0_u64;
-            while !done.load(Ordering::SeqCst) {
-                sender.send_to(b"always", always).unwrap();
-                sender.send_to(b"never", never).unwrap();
-                sent += 1;
-                if sent.is_multiple_of(8) {
-                    thread::sleep(Duration::from_micros(500));
-                }
-            }
-            sent
-        });
-        for round in 1..=SWAPS {
-            policy(&mut rig, round);
-        }
-        done.store(true, Ordering::SeqCst);
-        let sent = sending.join().unwrap();
-        let missing = || format!("{} of {sent}", came.load(Ordering::SeqCst));
-        eventually("all of it came", || came.load(Ordering::SeqCst) == sent, missing);
-        stop.store(true, Ordering::SeqCst);
-        sent
-    });
-    println!("{sent} packets through {SWAPS} swaps");
-    assert!(sent > u64::from(SWAPS), "too little to say anything: {sent} packets");
-    assert_eq!((came.into_inner(), leaked.into_inner()), (sent, 0));
+    life::swaps_lose_nothing_and_leak_nothing(two().into(), 1000, 8);
 }
 
 /// Live flows from web to app: most by one contract, some by another.
@@ -126,17 +40,17 @@ fn fares(rig: &Rig, flow: u16) -> (u32, u32) {
 
 #[test]
 fn of_ten_thousand_flows_a_revocation_cuts_its_hundred() {
-    let roomy = Options {
-        configure: |config| {
+    let roomy = Maps {
+        configure: Some(|config| {
             config.sizes.connections = 65536;
             config.connections_per_endpoint = 65536;
-        },
-        ..Options::SILENT
+        }),
+        config: None,
     };
     let both = vec![stateful(1, tcp(80)), stateful(2, tcp(8081))];
     let mut table = empty_table();
     set_pair(&mut table, WEB, APP, 1, both.clone());
-    let mut rig = Rig::with(1, &local(), table, roomy);
+    let mut rig = Rig::with([roomy], &local(), table, SILENT);
     let space = selvage_host::NetNs::named(&rig.hosts[0].space.name).unwrap();
     let all = |rig: &Rig| -> Vec<(u32, u32)> {
         space.run(|| (0..FLOWS).map(|flow| fares(rig, flow)).collect()).unwrap()

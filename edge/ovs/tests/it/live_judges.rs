@@ -1,12 +1,10 @@
 //! The plane's two judges against the rule table: its flows in Rust, and the switch's own trace.
 
 use selvage_agent::judge::{At, Case, Opinion, Party, answers};
-use selvage_rules::{
-    Encapsulation, EtherType, GroupId, Packet, Reason, Table, TcpFlags, Verdict, proto,
-};
+use selvage_rules::{Encapsulation, EtherType, Packet, Reason, Table, TcpFlags, Verdict, proto};
+use selvage_testkit::fabric::{group_of, matrix::six_workloads};
 
-use crate::fabric::{Kind, Rig, Workload};
-use crate::matrix::six_workloads;
+use crate::fabric::{OVS, Rig, Workload};
 use crate::policy::{GATEWAY_MAC, SCOPE, three_tier};
 
 fn party(rig: &Rig, workload: &Workload, host: usize) -> Party {
@@ -19,7 +17,7 @@ fn party(rig: &Rig, workload: &Workload, host: usize) -> Party {
     Party {
         endpoint: workload.endpoint.clone(),
         gateway: GATEWAY_MAC,
-        group: Some(GroupId(u32::from(workload.wanted.class.0) + 100_000)),
+        group: Some(group_of(workload.wanted.class)),
         at,
     }
 }
@@ -60,7 +58,7 @@ fn expected(table: &Table, case: &Case) -> Opinion {
 /// Every packet between every two endpoints, at every host that meets it.
 #[test]
 fn the_judges_of_the_plane_say_what_the_table_says() {
-    let mut rig = Rig::new(&[Kind::Ovs, Kind::Ovs], &six_workloads(), three_tier());
+    let mut rig = Rig::new([OVS, OVS], &six_workloads(), three_tier());
     let names = ["web-a", "web-b", "app-a", "db-b"];
     let (mut asked, mut wrong) = (0, Vec::new());
     for from in names {

@@ -18,6 +18,7 @@ mod lifecycle;
 mod live_judges;
 mod matrix;
 mod measure;
+mod outside;
 mod restart;
 mod rig;
 

@@ -1,11 +1,16 @@
-//! Bundles of many flows: all are there, and what they cost is printed, not judged. With
+//! What it takes to attach and to change a policy, and bundles of many flows: all are there, and what they cost is printed, not judged. With
 //! `SELVAGE_SOAK` set they are as many as a large host has: `SELVAGE_SOAK=1 cargo test --release -p
 //! selvage-ovs measure -- --nocapture`.
 
 use std::time::{Duration, Instant};
 
+use selvage_agent::datapath::Port;
+use selvage_host::{Netlink, Veth};
 use selvage_ovs::openflow::{Action, Change, Connection, Field, Flow, FlowFilter, Match};
+use selvage_testkit::fabric::life::app_and_db;
 
+use crate::fabric::{self, OVS};
+use crate::policy::{APP, DB, set_pair, stateful, tcp, three_tier};
 use crate::rig::{Rig, add};
 
 /// Flows of a bundle, and of one in a soak.
@@ -84,4 +89,47 @@ fn bundles_of_many_flows_are_carried_out_whole() {
     rig.ovs.tool("ovs-ofctl", &arguments).unwrap();
     println!("ovs-ofctl --bundle, from text: {:.1?}", start.elapsed());
     assert_eq!(held(&mut bridge), flows.len(), "the reference tool's bundle says the same");
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort_unstable();
+    times[times.len() / 2]
+}
+
+#[test]
+fn a_link_is_held_and_a_policy_changed() {
+    let mut rig = fabric::Rig::new([OVS, OVS], &app_and_db(0, 1), three_tier());
+    let (mut held, mut let_go, mut changed) = (Vec::new(), Vec::new(), Vec::new());
+    for round in 0..20_u32 {
+        let host = &mut rig.hosts[0];
+        let name = format!("svm{round:08x}");
+        let veth = Veth {
+            name: &name,
+            mac: None,
+            peer: "svmx",
+            peer_mac: None,
+            peer_namespace: None,
+            mtu: 1450,
+            group: 0,
+        };
+        let ifindex = Netlink::open_in(&host.space.ns).unwrap().create_veth(&veth).unwrap();
+        let port = Port { ifindex, name };
+        let start = Instant::now();
+        host.space.ns.run(|| host.plane.attach_port(&port)).unwrap().unwrap();
+        held.push(start.elapsed());
+        let start = Instant::now();
+        host.space.ns.run(|| host.plane.detach_port(&port)).unwrap().unwrap();
+        let_go.push(start.elapsed());
+        Netlink::open_in(&host.space.ns).unwrap().delete_link(&port.name).unwrap();
+        set_pair(&mut rig.table, APP, DB, 100 + round, vec![stateful(200 + round, tcp(5432))]);
+        rig.revision += 1;
+        let desired = rig.desired(0);
+        let host = &mut rig.hosts[0];
+        let start = Instant::now();
+        host.space.ns.run(|| host.plane.apply(&desired)).unwrap().unwrap();
+        changed.push(start.elapsed());
+    }
+    for (what, times) in [("attach", held), ("detach", let_go), ("apply", changed)] {
+        println!("{what}: median {:.1?}, worst {:.1?}", median(times.clone()), times.iter().max());
+    }
 }
