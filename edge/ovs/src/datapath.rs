@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -18,12 +18,12 @@ use crate::events::{Events, set_meters};
 use crate::exits::{self, Exits};
 use crate::failure::{Doing, Failed, refused};
 use crate::judge::{Flowed, Rehearsal};
-use crate::lower::{Bridge, Key, lower, revision_of};
+use crate::lower::{Bridge, Key, lower, revision_of, zones};
 use crate::openflow::{Change, Connection, FlowFilter, FlowStats};
 use crate::ovsdb::{BridgeSpec, Client, PortRow, PortSpec};
 use crate::tables::{Stage, cookie};
 use crate::underlay::{Underlay, VXLAN_PORT};
-use crate::unixctl::Control;
+use crate::unixctl::{Control, ControlError};
 
 type Result<T> = std::result::Result<T, PlaneError>;
 
@@ -39,10 +39,11 @@ const MEET: Duration = Duration::from_secs(30);
 /// The data plane of a host that runs Open vSwitch.
 pub struct Ovs {
     config: Config,
-    tunnel: Ipv4Addr,
     live: Option<Live>,
     /// What is to be in force, to put it back when the switch comes back without it.
     wanted: Option<Desired>,
+    /// Addresses of endpoints, with their zones in the connection tracker, by the index of their link.
+    tracked: BTreeMap<u32, BTreeSet<(u16, IpAddr)>>,
     streaming: bool,
 }
 
@@ -63,18 +64,12 @@ impl Ovs {
     /// Makes the bridge, or takes over what is there, in force all the while. To be called in the
     /// network namespace that the switch is in.
     pub fn open(config: Config) -> Result<Ovs> {
-        let IpAddr::V4(tunnel) = config.tunnel else {
-            return Err(PlaneError::Unsupported {
-                feature: format!("tunnelling from `{}` with Open vSwitch", config.tunnel),
-                hint: "give the host an IPv4 tunnel address".to_owned(),
-            });
-        };
         if config.bridge.is_empty() || config.bridge.len() > 13 {
             let cause = "1 to 13 bytes, since two more links are named after it";
             return Err(refused(&format!("name a bridge `{}`", config.bridge), cause));
         }
-        let live = Some(Live::open(&config, tunnel)?);
-        Ok(Ovs { config, tunnel, live, wanted: None, streaming: false })
+        let live = Some(Live::open(&config)?);
+        Ok(Ovs { config, live, wanted: None, tracked: BTreeMap::new(), streaming: false })
     }
 
     /// The flows of the bridge.
@@ -106,9 +101,45 @@ impl Ovs {
             self.live = None;
         }
         if self.live.is_none() {
-            self.live = Some(Live::open(&self.config, self.tunnel)?);
+            self.live = Some(Live::open(&self.config)?);
         }
         self.live.as_mut().ok_or_else(|| refused("connect to Open vSwitch", "it is not there"))
+    }
+
+    /// Remembers whose connections are tracked where.
+    fn remember(&mut self, desired: &Desired) {
+        let zones = zones(desired);
+        for local in desired.locals.values() {
+            let Some(endpoint) = &local.endpoint else { continue };
+            let domain = desired.table.bridge_domains.get(&endpoint.bd);
+            let Some(zone) = domain.and_then(|domain| zones.get(&domain.scope)) else { continue };
+            let held = self.tracked.entry(local.ifindex).or_default();
+            held.extend(endpoint.ips.iter().map(|ip| (*zone, *ip)));
+        }
+    }
+
+    /// Has the tracker forget the connections of the endpoint that had this link.
+    ///
+    /// The command takes a part of a connection's addresses only without the datapath's name
+    /// (observed with 3.1), and refuses where there is more than one datapath. Then they end by
+    /// themselves: what they are worth is asked of the rules at every packet.
+    fn forget(&mut self, ifindex: u32, doing: &str) -> Result<()> {
+        for (zone, ip) in self.tracked.remove(&ifindex).unwrap_or_default() {
+            let zone = format!("zone={zone}");
+            let (src, dst) = match ip {
+                IpAddr::V4(_) => ("ct_nw_src", "ct_nw_dst"),
+                IpAddr::V6(_) => ("ct_ipv6_src", "ct_ipv6_dst"),
+            };
+            for end in [src, dst] {
+                let tuple = format!("{end}={ip}");
+                let control = &mut self.live()?.control;
+                match control.run("dpctl/flush-conntrack", &[&zone, &tuple]) {
+                    Ok(_) | Err(ControlError::Refused { .. }) => {}
+                    Err(error) => return Err(refused(doing, error)),
+                }
+            }
+        }
+        Ok(())
     }
 
     fn install(&mut self, desired: &Desired) -> Result<Applied> {
@@ -138,8 +169,11 @@ impl Ovs {
 }
 
 impl Live {
-    fn open(config: &Config, tunnel: Ipv4Addr) -> Result<Live> {
+    fn open(config: &Config) -> Result<Live> {
+        let tunnel = config.tunnel;
         let mut database = Client::connect(&config.database, PATIENCE).doing("connect")?;
+        // Before anything is changed: the database would wait long for a daemon that is not there.
+        let control = control(config)?;
         let spec = BridgeSpec {
             name: config.bridge.clone(),
             owner: config.owner.clone(),
@@ -157,7 +191,6 @@ impl Live {
         let mut bridge =
             Connection::open(&config.socket(&config.bridge), PATIENCE).doing(&doing)?;
         set_meters(&mut bridge).doing("limit drop events")?;
-        let control = control(config)?;
         let exits = Exits::default();
         Ok(Live { database, bridge, underlay, control, exits, tunnel_port, held: None, met: None })
     }
@@ -199,12 +232,8 @@ impl Live {
 
     fn meet(&mut self, desired: &Desired) -> Result<()> {
         let Some(underlay) = &mut self.underlay else { return Ok(()) };
-        let peers = desired.tunnels.keys().filter_map(|peer| match peer {
-            IpAddr::V4(peer) => Some(*peer),
-            IpAddr::V6(_) => None,
-        });
         self.met = Some(Instant::now());
-        underlay.meet(peers)
+        underlay.meet(desired.tunnels.keys().copied())
     }
 }
 
@@ -232,11 +261,13 @@ impl Datapath for Ovs {
     fn detach_port(&mut self, port: &Port) -> Result<()> {
         let name = self.config.bridge.clone();
         let doing = format!("let go of link `{}`", port.name);
-        self.live()?.database.remove_port(&name, &port.name).doing(&doing)
+        self.live()?.database.remove_port(&name, &port.name).doing(&doing)?;
+        self.forget(port.ifindex, &doing)
     }
 
     fn apply(&mut self, desired: &Desired) -> Result<Applied> {
         let applied = self.install(desired)?;
+        self.remember(desired);
         self.wanted = Some(desired.clone());
         Ok(applied)
     }

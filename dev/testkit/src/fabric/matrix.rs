@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use selvage_rules::{Action, ClassId, EtherType, Packet, Table, TcpFlags, proto};
 
-use super::{Kind, Rig, Wanted, Workload};
-use crate::policy::{APP, BACK, DB, FRONT, SCOPE, WEB, ip};
+use super::{Kind, Options, Rig, Wanted, Workload};
+use crate::policy::{APP, BACK, DB, FRONT, SCOPE, WEB, ip, three_tier};
 
 type Workloads = BTreeMap<&'static str, Workload>;
 
@@ -138,4 +138,21 @@ pub fn check<K: Kind>(rig: &Rig<K>) -> usize {
         wrong.join("\n")
     );
     count
+}
+
+/// Tries some of it between two hosts that reach each other over IPv6.
+///
+/// # Panics
+/// Where what happens is not what the judge says.
+pub fn check_over_ipv6<K: Kind>(kinds: [K; 2]) {
+    let options = Options { underlay_v6: true, ..Options::default() };
+    let rig = Rig::with(kinds, &six_workloads(), three_tier(), options);
+    rig.of("db-b").serve(&[5432], &[DATAGRAMS]);
+    rig.of("app-b").serve(&[8080], &[]);
+    for v6 in [false, true] {
+        assert!(probe(&rig.workloads, "app-a", "db-b", v6, Probe::Tcp(5432), LONG));
+        assert!(probe(&rig.workloads, "app-a", "db-b", v6, Probe::Udp(DATAGRAMS), LONG));
+        assert!(probe(&rig.workloads, "web-a", "app-b", v6, Probe::Tcp(8080), LONG));
+        assert!(!probe(&rig.workloads, "web-a", "db-b", v6, Probe::Tcp(5432), SHORT));
+    }
 }

@@ -3,7 +3,7 @@
 use selvage_agent::datapath::Datapath;
 use selvage_rules::{Encapsulation, Reason};
 use selvage_testkit::fabric::matrix::{
-    DATAGRAMS, LONG, Probe, SHORT, check, probe, six_on_one_host, six_workloads,
+    Probe, SHORT, check, check_over_ipv6, probe, six_on_one_host, six_workloads,
 };
 
 use crate::policy::three_tier;
@@ -42,14 +42,5 @@ fn two_hosts_without_group_policy_do_what_the_judge_says() {
 
 #[test]
 fn hosts_reach_each_other_over_ipv6_as_well() {
-    let options = Options { underlay_v6: true, ..Options::default() };
-    let rig = Rig::with(two(), &six_workloads(), three_tier(), options);
-    rig.of("db-b").serve(&[5432], &[DATAGRAMS]);
-    rig.of("app-b").serve(&[8080], &[]);
-    for v6 in [false, true] {
-        assert!(probe(&rig.workloads, "app-a", "db-b", v6, Probe::Tcp(5432), LONG));
-        assert!(probe(&rig.workloads, "app-a", "db-b", v6, Probe::Udp(DATAGRAMS), LONG));
-        assert!(probe(&rig.workloads, "web-a", "app-b", v6, Probe::Tcp(8080), LONG));
-        assert!(!probe(&rig.workloads, "web-a", "db-b", v6, Probe::Tcp(5432), SHORT));
-    }
+    check_over_ipv6(two());
 }

@@ -132,7 +132,7 @@ pub fn revision_of(cookie: u64) -> Revision {
 
 /// Connection tracker zones by VRF: the upper half of them, since others who share the datapath
 /// count from 1. Two VRFs whose numbers differ only above 15 bits take neighbouring zones.
-fn zones(desired: &Desired) -> BTreeMap<ScopeId, u16> {
+pub(crate) fn zones(desired: &Desired) -> BTreeMap<ScopeId, u16> {
     let mut taken = BTreeSet::new();
     let mut zones = BTreeMap::new();
     for scope in desired.table.vrfs.keys() {

@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use selvage_ovs::unixctl::Control;
 use selvage_rules::{Reason, Revision};
 use selvage_testkit::fabric::life::{self, app_and_db, connect, talks};
 
@@ -118,6 +119,34 @@ fn nobody_is_impersonated_and_the_kernel_stays_out() {
     let app = rig.of("web");
     app.space.run("ip", &["route", "add", "192.0.2.2/32", "dev", "eth0"]);
     assert!(!app.ping(ip("192.0.2.2"), SHORT), "the host's own stack answered an endpoint");
+}
+
+#[test]
+fn a_detached_endpoint_leaves_no_connection() {
+    let mut rig = Rig::new([OVS], &app_and_db(0, 0), three_tier());
+    rig.of("db").serve(&[5432], &[]);
+    rig.of("web").serve(&[80], &[]);
+    let streams: Vec<_> = [false, true]
+        .into_iter()
+        .flat_map(|v6| [("db", 5432, v6), ("web", 80, v6)])
+        .map(|(to, port, v6)| {
+            let to = SocketAddr::new(rig.of(to).ip(v6), port);
+            rig.of("app").connect(to, LONG).unwrap()
+        })
+        .collect();
+    let port = rig.of("db").port.clone();
+    let host = &mut rig.hosts[0];
+    let connections = |host: &mut selvage_testkit::fabric::Host<Kind>| {
+        let control = host.kind.switch().control();
+        let mut control = Control::connect(&control, LONG).unwrap();
+        let text = control.run("dpctl/dump-conntrack", &["netdev@ovs-netdev"]).unwrap();
+        ["10.2.0.30", "2001:db8:2::30", "10.1.0.10", "2001:db8:1::10"]
+            .map(|ip| text.contains(&format!("dst={ip},")))
+    };
+    assert_eq!(connections(host), [true; 4]);
+    host.space.ns.run(|| host.plane.detach_port(&port)).unwrap().unwrap();
+    assert_eq!(connections(host), [false, false, true, true]);
+    drop(streams);
 }
 
 #[test]

@@ -5,6 +5,7 @@ pub mod controller;
 pub mod host;
 mod judges;
 mod outside;
+mod switch;
 
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read, Write};
@@ -24,7 +25,7 @@ use selvage_rules::{
 };
 
 use controller::Controller;
-use host::{Host, Space, eventually, two_hosts};
+use host::{Host, Plane, Space, eventually, two_hosts_with};
 
 const SCOPE: ScopeId = ScopeId(1000);
 const WEB: ClassId = ClassId(16386);
@@ -96,7 +97,11 @@ struct Fabric {
 
 impl Fabric {
     fn start() -> Fabric {
-        let (mut one, mut two) = two_hosts();
+        Fabric::start_with([Plane::Ebpf; 2])
+    }
+
+    fn start_with(planes: [Plane; 2]) -> Fabric {
+        let (mut one, mut two) = two_hosts_with(planes);
         let address = SocketAddr::new(one.tunnel, 8009);
         let controller = Controller::start(&one.space.ns, address, shop());
         one.start(controller.address());
@@ -120,7 +125,16 @@ fn connects(from: &Space, at: &Space, to: SocketAddr) -> bool {
 
 #[test]
 fn what_is_attached_reaches_what_the_contract_allows_and_the_drops_say_why_not() {
-    let fabric = Fabric::start();
+    reaches_what_the_contract_allows([Plane::Ebpf, Plane::Ebpf]);
+}
+
+#[test]
+fn with_open_vswitch_what_is_attached_reaches_what_the_contract_allows() {
+    reaches_what_the_contract_allows([Plane::Ovs, Plane::Ovs]);
+}
+
+fn reaches_what_the_contract_allows(planes: [Plane; 2]) {
+    let fabric = Fabric::start_with(planes);
     let (web, db) = (Space::new("web"), Space::new("db"));
     let view_web = fabric.one.attach("web-1", "shop/store/web", &web).unwrap();
     let view_db = fabric.two.attach("db-1", "shop/store/db", &db).unwrap();
@@ -213,7 +227,16 @@ fn a_commit_changes_what_passes() {
 
 #[test]
 fn an_agent_that_is_killed_and_comes_back_loses_no_packet_and_no_connection() {
-    let mut fabric = Fabric::start();
+    loses_no_packet_and_no_connection([Plane::Ebpf, Plane::Ebpf]);
+}
+
+#[test]
+fn an_agent_with_open_vswitch_that_is_killed_loses_no_packet_and_no_connection() {
+    loses_no_packet_and_no_connection([Plane::Ovs, Plane::Ovs]);
+}
+
+fn loses_no_packet_and_no_connection(planes: [Plane; 2]) {
+    let mut fabric = Fabric::start_with(planes);
     let (web, db) = (Space::new("web"), Space::new("db"));
     let before = fabric.one.attach("web-1", "shop/store/web", &web).unwrap();
     let view = fabric.two.attach("db-1", "shop/store/db", &db).unwrap();
