@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use selvage_model::Dn;
-use selvage_rules::{Action, Gateway, Hop, Inside, Mac, Match, Prefix, Quality};
+use selvage_rules::{Action, Gateway, Hop, Inside, Mac, Match, Prefix, Protection, Quality};
 
 pub use choice::{Choice, Chosen, Exception, Field, Label, MatchType, Pattern};
 pub use service::{Marking, Path, Service, Through};
@@ -43,6 +43,8 @@ pub struct Intent {
     pub services: BTreeMap<Dn, Service>,
     /// Quality of service that groups ask for.
     pub qualities: BTreeMap<Dn, Quality>,
+    /// Host protection policies.
+    pub protections: BTreeMap<Dn, Protection>,
 }
 
 /// A VRF.

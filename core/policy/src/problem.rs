@@ -71,6 +71,8 @@ pub enum Cause {
     NoService,
     /// A rule of quality of service contradicts itself.
     BadQuality,
+    /// A rule of host protection cannot be read.
+    BadProtection,
 }
 
 impl Cause {
@@ -100,6 +102,7 @@ impl Cause {
         Cause::EmptyImport,
         Cause::NoService,
         Cause::BadQuality,
+        Cause::BadProtection,
     ];
 
     /// The fault code. The block F9001xx is this project's own, above APIC's codes; none
@@ -130,6 +133,7 @@ impl Cause {
             Cause::EmptyImport => "F900122",
             Cause::NoService => "F900123",
             Cause::BadQuality => "F900124",
+            Cause::BadProtection => "F900125",
         }
     }
 
@@ -160,6 +164,7 @@ impl Cause {
             Cause::EmptyImport => "empty-import",
             Cause::NoService => "no-service",
             Cause::BadQuality => "bad-quality",
+            Cause::BadProtection => "bad-protection",
         }
     }
 
@@ -178,6 +183,7 @@ impl Cause {
             | Cause::BadMaster
             | Cause::EmptyImport
             | Cause::BadQuality
+            | Cause::BadProtection
             | Cause::BadExit => Severity::Minor,
             Cause::NoVrf
             | Cause::NoBridgeDomain

@@ -11,6 +11,7 @@ mod desired;
 mod id;
 mod outside;
 mod packet;
+mod protection;
 mod quality;
 mod reason;
 mod rule;
@@ -27,6 +28,7 @@ pub use id::{
 };
 pub use outside::{External, Hop, Inside, Outside, Prefix};
 pub use packet::{EtherType, Packet, TcpFlags, proto};
+pub use protection::{FarEnd, Gate, Protection};
 pub use quality::{Mark, MarkField, Metered, Policing, Quality, Rate, Unit};
 pub use reason::{Kind, Reason};
 pub use rule::{

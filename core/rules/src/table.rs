@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Action, BdId, ClassId, EtherType, External, GroupId, Mac, Origin, Outside, Packet, Prefix,
-    Quality, Reason, Rule, RuleId, RuleSet, RuleSetId, ScopeId, Service, ServiceId,
+    Protection, Quality, Reason, Rule, RuleId, RuleSet, RuleSetId, ScopeId, Service, ServiceId,
 };
 
 /// A VRF: one routing and policy-scope domain.
@@ -164,6 +164,9 @@ pub struct Table {
     /// Quality of service of groups that ask for any.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty", with = "as_list")]
     pub qualities: BTreeMap<GroupKey, Quality>,
+    /// Host protection policies, by DN.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub protections: BTreeMap<Arc<str>, Protection>,
     /// Where each rule comes from.
     pub origins: BTreeMap<RuleId, Origin>,
     /// Groups that meet groups of other VRFs.

@@ -5,6 +5,7 @@
 
 mod line;
 mod names;
+mod protect;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -19,6 +20,7 @@ use crate::trace::{self, Side, Treated};
 
 pub use line::{Ether, Flags, OneOrMany, Question, State, Told};
 pub use names::NameOrNumber;
+use protect::{Guard, Pass};
 
 /// What becomes of the packet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -124,6 +126,7 @@ enum Seat {
 pub struct Batch<'c> {
     compiled: &'c Compiled,
     seats: BTreeMap<String, Seat>,
+    guards: BTreeMap<String, Guard>,
     names_by_ip: BTreeMap<IpAddr, String>,
 }
 
@@ -131,7 +134,12 @@ impl<'c> Batch<'c> {
     /// # Errors
     /// All that is wrong with the endpoints, at once.
     pub fn new(compiled: &'c Compiled, told: &[Told]) -> Result<Batch<'c>, Vec<BatchError>> {
-        let mut batch = Batch { compiled, seats: BTreeMap::new(), names_by_ip: BTreeMap::new() };
+        let mut batch = Batch {
+            compiled,
+            seats: BTreeMap::new(),
+            guards: BTreeMap::new(),
+            names_by_ip: BTreeMap::new(),
+        };
         let mut wrong = Vec::new();
         for endpoint in told {
             match batch.seat(endpoint) {
@@ -140,6 +148,7 @@ impl<'c> Batch<'c> {
                     for ip in endpoint.ip.as_slice().iter().chain(&endpoint.external) {
                         batch.names_by_ip.entry(*ip).or_insert_with(|| endpoint.name.clone());
                     }
+                    batch.guards.insert(endpoint.name.clone(), batch.guard(endpoint, &seat));
                     if batch.seats.insert(endpoint.name.clone(), seat).is_some() {
                         wrong.push(BatchError::Twice { name: endpoint.name.clone() });
                     }
@@ -171,6 +180,24 @@ impl<'c> Batch<'c> {
         }
     }
 
+    /// What protects an endpoint, and its addresses for whoever is protected from it.
+    fn guard(&self, told: &Told, seat: &Seat) -> Guard {
+        let addresses = told.ip.as_slice().iter().chain(&told.external).copied().collect();
+        let policies = match (seat, told.attributes.get(protect::ATTRIBUTE)) {
+            (Seat::Inside(group), Some(text)) => protect::named(&self.compiled.table, group, text),
+            _ => Vec::new(),
+        };
+        Guard { policies, addresses }
+    }
+
+    /// The guard of whoever a flow calls so; an address that is no endpoint's has none.
+    fn guard_of(&self, text: &str) -> Guard {
+        let ip = text.parse().ok();
+        let by_ip = || self.guards.get(self.names_by_ip.get(&ip?)?);
+        let known = self.guards.get(text).or_else(by_ip).cloned();
+        known.unwrap_or_else(|| Guard { addresses: ip.into_iter().collect(), ..Guard::default() })
+    }
+
     fn vrf_of_l3out(&self, l3out: &Dn) -> Option<Dn> {
         let externals = &self.compiled.intent.externals;
         externals.iter().find(|(dn, _)| l3out.contains(dn)).map(|(_, e)| e.vrf.clone())
@@ -184,15 +211,20 @@ impl<'c> Batch<'c> {
         let packet = question.packet()?;
         let (from, to) = self.ends(question)?;
         let (from, to) = (self.stand(&from, true), self.stand(&to, false));
-        let verdict = match question.state {
-            State::New => self.judge(&from, &to, &packet),
-            State::Established => self.judge_reply(&from, &to, &packet),
+        let guards = [&question.from, &question.to].map(|text| self.guard_of(text));
+        let (verdict, stopped_by) = match question.state {
+            State::New => self.pass(&from, &to, &packet, &guards),
+            State::Established => self.pass_reply(&from, &to, &packet, &guards),
         };
         let treated = match (&from.side, &to.side) {
             (Some(src), Some(dst)) => trace::treatment(self.compiled, src, dst, &packet, &verdict),
             _ => Treated::default(),
         };
-        Ok(self.answer(verdict, treated, from.group, to.group))
+        let answer = self.answer(verdict, treated, from.group, to.group);
+        Ok(match stopped_by {
+            Some(origin) => Answer { origin, ..answer },
+            None => answer,
+        })
     }
 
     /// Both ends. An address that is no endpoint's is outside the VRF of the other end.
@@ -243,15 +275,42 @@ impl<'c> Batch<'c> {
         }
     }
 
-    /// A reply passes by the connection if what it answers was let in by a stateful rule; else it
-    /// is judged like any packet.
-    fn judge_reply(&self, from: &Stand, to: &Stand, packet: &Packet) -> Verdict {
-        let opening = self.judge(to, from, &opening(packet));
-        if opening.action != Action::Deny && opening.stateful {
-            let action = Action::Permit;
-            return Verdict { action, reason: Reason::Established, ..opening };
+    /// Both gates for a packet that nobody knows a connection of: contracts, then what protects the
+    /// two ends. Says who stopped it if the second did.
+    fn pass(
+        &self,
+        from: &Stand,
+        to: &Stand,
+        packet: &Packet,
+        [sender, receiver]: &[Guard; 2],
+    ) -> (Verdict, Option<Vec<String>>) {
+        let verdict = self.judge(from, to, packet);
+        guarded(verdict, || protect::first(&self.compiled.table, sender, receiver, packet))
+    }
+
+    /// Both gates for a reply. By contracts it passes by the connection if what it answers was let
+    /// in by a stateful rule; else it is judged like any packet. Likewise by what protects the ends.
+    fn pass_reply(
+        &self,
+        from: &Stand,
+        to: &Stand,
+        packet: &Packet,
+        guards: &[Guard; 2],
+    ) -> (Verdict, Option<Vec<String>>) {
+        let opening_packet = opening(packet);
+        let [sender, receiver] = guards;
+        let there = [receiver.clone(), sender.clone()];
+        let (opening, _) = self.pass(to, from, &opening_packet, &there);
+        if opening.action == Action::Deny {
+            return self.pass(from, to, packet, guards);
         }
-        self.judge(from, to, packet)
+        let verdict = if opening.stateful {
+            Verdict { action: Action::Permit, reason: Reason::Established, ..opening }
+        } else {
+            self.judge(from, to, packet)
+        };
+        let table = &self.compiled.table;
+        guarded(verdict, || protect::answer(table, sender, receiver, packet, &opening_packet))
     }
 
     fn answer(
@@ -289,6 +348,22 @@ impl<'c> Batch<'c> {
             from_group: from,
             to_group: to,
             treated,
+        }
+    }
+}
+
+/// A verdict after the second gate, and who stopped the packet there.
+fn guarded(verdict: Verdict, gate: impl FnOnce() -> Pass) -> (Verdict, Option<Vec<String>>) {
+    if verdict.action == Action::Deny {
+        return (verdict, None);
+    }
+    let pass = gate();
+    let log = verdict.log || pass.log;
+    match pass.stopped_by {
+        None => (Verdict { log, ..verdict }, None),
+        Some(origin) => {
+            let reason = Reason::HostProtection;
+            (Verdict { reason, log: pass.log, ..Verdict::IMPLICIT_DENY }, Some(origin))
         }
     }
 }

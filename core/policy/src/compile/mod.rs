@@ -108,6 +108,8 @@ fn compile_intent(intent: Intent, problems: Vec<Problem>, numbers: &mut Numbers)
     builder.unenforced(&intent);
     outside::fill(&mut builder, &intent, &members);
     qualities(&mut builder, &intent, &members);
+    let protections = intent.protections.iter().map(|(dn, policy)| (dn.shared(), policy.clone()));
+    builder.table.protections = protections.collect();
     let of = |kind| members.iter().filter(move |member| member.kind == kind);
     let groups = of(Kind::Inside).map(|member| (member.dn.clone(), member.ends.key)).collect();
     let externals = of(Kind::Outside).map(|member| (member.dn.clone(), member.ends)).collect();

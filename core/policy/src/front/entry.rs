@@ -82,14 +82,8 @@ fn number<N: Copy + std::str::FromStr>(
 /// protocol that has them, flags without TCP, types without ICMP, an operation without ARP, and
 /// `applyToFrag` together with anything that later fragments do not carry.
 pub(super) fn matches(mo: &Mo) -> Result<Match, String> {
-    let word = mo.get("etherT");
-    let ether = ETHER_TYPES
-        .iter()
-        .find(|(known, _)| *known == word)
-        .map(|(_, ether)| *ether)
-        .ok_or_else(|| format!("`{word}` is no Ethernet type"))?;
     let entry = Match {
-        ether,
+        ether: ether_type(mo.get("etherT"))?,
         proto: protocol(mo)?,
         sport: ports(mo, "sFromPort", "sToPort")?,
         dport: ports(mo, "dFromPort", "dToPort")?,
@@ -142,13 +136,29 @@ fn check(entry: &Match, mo: &Mo) -> Result<(), String> {
 }
 
 fn protocol(mo: &Mo) -> Result<Option<u8>, String> {
-    // APIC writes protocol 0 as `unspecified`; both mean any.
-    number("IP protocol", mo.get("prot"), PROTOCOLS).map(|p| p.filter(|p| *p != 0))
+    named_protocol(mo.get("prot"))
+}
+
+/// The Ethernet types that a word stands for.
+pub(super) fn ether_type(word: &str) -> Result<EtherMatch, String> {
+    let known = ETHER_TYPES.iter().find(|(known, _)| *known == word);
+    known.map(|(_, ether)| *ether).ok_or_else(|| format!("`{word}` is no Ethernet type"))
+}
+
+/// The protocol that a word stands for; `None` for any. APIC writes protocol 0 as `unspecified`;
+/// both mean any.
+pub(super) fn named_protocol(word: &str) -> Result<Option<u8>, String> {
+    number("IP protocol", word, PROTOCOLS).map(|p| p.filter(|p| *p != 0))
+}
+
+/// The port that a word stands for; `None` for any.
+pub(super) fn named_port(word: &str) -> Result<Option<u16>, String> {
+    number("port", word, PORTS).map(|p| p.filter(|p| *p != 0))
 }
 
 /// A lone end of a range stands for both (APIC fills in the other).
 fn ports(mo: &Mo, from: &str, to: &str) -> Result<PortRange, String> {
-    let end = |prop| number("port", mo.get(prop), PORTS).map(|p| p.filter(|p| *p != 0));
+    let end = |prop| named_port(mo.get(prop));
     let (first, last) = match (end(from)?, end(to)?) {
         (None, None) => return Ok(PortRange::ANY),
         (Some(one), None) | (None, Some(one)) => (one, one),

@@ -14,6 +14,7 @@ mod inherit;
 mod network;
 mod objects;
 mod outside;
+mod protect;
 mod qos;
 mod relation;
 mod service;
@@ -43,6 +44,7 @@ pub fn read(tree: &Tree) -> (Intent, Vec<Problem>) {
     network::subnets(&mut reader, &mut intent);
     outside::read(&mut reader, &mut intent);
     inherit::read(&mut reader, &mut intent);
+    protect::policies(&mut reader, &mut intent);
     qos::groups(&mut reader, &mut intent);
     exception::tags(&reader, &mut intent);
     (intent, reader.problems)

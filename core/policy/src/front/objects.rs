@@ -5,8 +5,17 @@ use std::collections::BTreeMap;
 use selvage_model::{Dn, Mo, Tree};
 
 /// Classes whose objects are read one after the other.
-const LISTED: &[&str] =
-    &["fvCtx", "fvBD", "fvAEPg", "vzFilter", "vzBrCP", "vzTaboo", "l3extOut", "vnsSvcRedirectPol"];
+const LISTED: &[&str] = &[
+    "fvCtx",
+    "fvBD",
+    "fvAEPg",
+    "vzFilter",
+    "vzBrCP",
+    "vzTaboo",
+    "l3extOut",
+    "vnsSvcRedirectPol",
+    "hostprotPol",
+];
 
 /// Classes whose objects are read through the object that contains them.
 const SHELVED: &[&str] = &[
@@ -55,6 +64,13 @@ const SHELVED: &[&str] = &[
     "vnsRsRedirectHealthGroup",
     "vnsRsIPSLAMonitoringPol",
     "fvRsCustQosPol",
+    "hostprotSubj",
+    "hostprotRule",
+    "hostprotRemoteIp",
+    "hostprotRsRemoteIpContainer",
+    "hostprotFilterContainer",
+    "hostprotPodFilter",
+    "hostprotEpLabel",
     "fvRsDppPol",
     "qosDscpClass",
     "qosDot1PClass",

@@ -19,6 +19,7 @@ mod linting;
 mod numbers;
 mod outside;
 mod planning;
+mod protection;
 mod services;
 mod tracing;
 mod verifying;
