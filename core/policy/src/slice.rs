@@ -73,7 +73,8 @@ pub fn slice(table: &Table, index: &Index, present: &BTreeSet<GroupKey>) -> Tabl
         part.shared.insert(*key, shared.clone());
         for scope in &shared.offers_in {
             let there = GroupKey { scope: *scope, class: key.class };
-            index.of_group(there).iter().for_each(|pair| add_pair(&mut part, table, *pair));
+            let pairs = index.of_group(there).iter().chain(index.of_any(*scope));
+            pairs.for_each(|pair| add_pair(&mut part, table, *pair));
         }
     }
     part

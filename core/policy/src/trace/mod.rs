@@ -237,10 +237,8 @@ pub fn deciding<'c>(
     packet: &Packet,
 ) -> Option<&'c Rule> {
     let (src, dst) = (side(compiled, from)?, side(compiled, to)?);
-    judge(compiled, &src, &dst, packet).rule?;
-    let (from, to) = (src.source, dst.destination);
-    let decided = compiled.table.deciding_rule(from.scope, from.class, to.class, packet);
-    decided.map(|(_, rule)| rule)
+    let number = judge(compiled, &src, &dst, packet).rule?;
+    ruling(compiled, &src, &dst, packet).filter(|rule| rule.id == number)
 }
 
 /// What else happens to a packet that this verdict lets pass.
@@ -251,14 +249,16 @@ pub(crate) fn treatment(
     packet: &Packet,
     verdict: &Verdict,
 ) -> Treated {
-    let (from, to) = (src.source, dst.destination);
-    let decided = compiled.table.deciding_rule(from.scope, from.class, to.class, packet);
-    match decided {
-        Some((_, rule)) if verdict.rule == Some(rule.id) => {
-            treated::treated(&compiled.table, from, rule, packet)
-        }
-        _ => Treated::default(),
-    }
+    let rule = ruling(compiled, src, dst, packet).filter(|rule| verdict.rule == Some(rule.id));
+    rule.map(|rule| treated::treated(&compiled.table, src.source, rule, packet)).unwrap_or_default()
+}
+
+/// The rule between two ends, whatever the network carries.
+fn ruling<'c>(compiled: &'c Compiled, src: &Side, dst: &Side, packet: &Packet) -> Option<&'c Rule> {
+    let (here, there) = ((src.source, src.ip), (dst.destination, dst.ip));
+    let scope = compiled.table.meeting(here, there, packet.ether)?;
+    let (from, to) = (src.source.class, dst.destination.class);
+    compiled.table.deciding_rule(scope, from, to, packet).map(|(_, rule)| rule)
 }
 
 fn dropped(reason: Reason) -> Verdict {
