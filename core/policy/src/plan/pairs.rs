@@ -7,6 +7,7 @@
 //! apart there stand together, as a [`Rest`]: by which VRF they are in before and after.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use selvage_rules::{BdId, ClassId, Group, GroupKey, PairKey, RuleSetId, ScopeId, Shared, Table};
@@ -526,17 +527,9 @@ impl<'t> Half<'t> {
 
     /// Where is judged what passes between two groups of two VRFs, and what the network carries.
     fn across(&self, from: &Seat, to: &Seat) -> Option<(ScopeId, Carried)> {
-        let key = |scope, class| (GroupKey { scope, class }, None);
-        let (src, dst) = (key(from.scope, from.source), key(to.scope, to.destination));
-        let meeting = |family: Family| self.table.meeting(src, dst, family.ether());
-        let (v4, v6) = (meeting(Family::V4), meeting(Family::V6));
-        let carries = match (carried(from, to), v4, v6) {
-            (Carried::Nothing, ..) => Carried::Nothing,
-            (_, Some(_), Some(_)) => Carried::Ip,
-            (_, Some(_), None) => Carried::Family(Family::V4),
-            (_, None, _) => Carried::Family(Family::V6),
-        };
-        v4.or(v6).map(|scope| (scope, carries))
+        let key = |seat: &Seat| GroupKey { scope: seat.scope, class: seat.source };
+        let routed = carried(from, to) != Carried::Nothing;
+        across(self.table, (key(from), None), (key(to), None), routed)
     }
 
     fn rules(&self, judged: Judged) -> Option<Rules<'t>> {
@@ -544,6 +537,25 @@ impl<'t> Half<'t> {
         let set = |id: RuleSetId| self.table.rule_sets.get(&id).map(|set| &**set);
         Some(Rules { carried, sets: sets.map(|id| id.and_then(set)) })
     }
+}
+
+/// Where is judged what passes between two groups of two VRFs, each at an address or at any of its,
+/// and what the network carries; `routed` if it carries IP between their bridge domains.
+pub(crate) fn across(
+    table: &Table,
+    from: (GroupKey, Option<IpAddr>),
+    to: (GroupKey, Option<IpAddr>),
+    routed: bool,
+) -> Option<(ScopeId, Carried)> {
+    let meeting = |family: Family| table.meeting(from, to, family.ether());
+    let (v4, v6) = (meeting(Family::V4), meeting(Family::V6));
+    let carries = match (routed, v4, v6) {
+        (false, ..) => Carried::Nothing,
+        (_, Some(_), Some(_)) => Carried::Ip,
+        (_, Some(_), None) => Carried::Family(Family::V4),
+        (_, None, _) => Carried::Family(Family::V6),
+    };
+    v4.or(v6).map(|scope| (scope, carries))
 }
 
 /// What the network carries between two groups of one VRF.

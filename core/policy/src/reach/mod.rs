@@ -13,12 +13,13 @@ use std::sync::Arc;
 
 use selvage_model::Dn;
 use selvage_rules::{
-    Action, BdId, ClassId, External, GroupKey, PairKey, Prefix, RuleSetId, ScopeId, Table,
+    Action, BdId, ClassId, External, GroupKey, PairKey, Prefix, RuleSetId, ScopeId, Shared, Table,
 };
 
 use crate::compile::Compiled;
 use crate::plan::cube::{BOTH, Cube, Layout, V4, V6};
 use crate::plan::delta::{Carried, Rules, Ruling};
+use crate::plan::pairs::across;
 
 pub use places::{Addresses, addresses};
 
@@ -121,6 +122,12 @@ impl Seat {
         }
     }
 
+    /// What groups of other VRFs meet it by.
+    fn met(&self) -> Option<(GroupKey, Option<IpAddr>)> {
+        let class = self.source()?;
+        Some((GroupKey { scope: self.scope, class }, self.address()))
+    }
+
     fn destination(&self) -> Option<ClassId> {
         match self.place {
             Place::Inside { class, .. } => Some(class),
@@ -130,7 +137,7 @@ impl Seat {
     }
 }
 
-/// What the network carries between two seats of one VRF, whatever the rules say.
+/// What the network carries between two seats, whatever the rules say.
 fn carried(from: &Seat, to: &Seat) -> Carried {
     match (from.place, to.place) {
         (Place::Inside { bd: a, routed: here, .. }, Place::Inside { bd: b, routed: there, .. }) => {
@@ -239,13 +246,18 @@ impl<'c> Reach<'c> {
 
     /// What the rules between two seats depend on.
     pub fn key(&self, from: &Seat, to: &Seat) -> Key {
-        if from.scope != to.scope {
-            return None;
-        }
-        let (src, dst) = (from.source()?, to.destination()?);
-        let keys = PairKey::lookups(from.scope, src, dst);
-        let found = keys.map(|key| self.compiled.table.pairs.get(&key).copied());
-        Some((carried(from, to), found))
+        let table = &self.compiled.table;
+        let carried = carried(from, to);
+        let (scope, carried, dst) = if from.scope == to.scope {
+            (from.scope, carried, to.destination()?)
+        } else {
+            let (src, dst) = (from.met()?, to.met()?);
+            let (scope, carried) = across(table, src, dst, carried != Carried::Nothing)?;
+            (scope, carried, dst.0.class)
+        };
+        let keys = PairKey::lookups(scope, from.source()?, dst);
+        let found = keys.map(|key| table.pairs.get(&key).copied());
+        Some((carried, found))
     }
 
     /// The rules behind a key.
@@ -268,14 +280,32 @@ impl<'c> Reach<'c> {
     /// it, and where rules to or from any class hold, all of its VRF.
     pub fn receivers<'s>(&self, from: &Seat, all: &'s Receivers) -> Vec<&'s Seat> {
         let Some(src) = from.source() else { return Vec::new() };
+        let mut found = self.receivers_across(from, all);
         let in_scope = all.by_scope.get(&from.scope);
         if all.with_any.contains(&from.scope) {
-            return in_scope.into_iter().flat_map(|classes| classes.values().flatten()).collect();
+            found.extend(in_scope.into_iter().flat_map(|classes| classes.values().flatten()));
+            return found;
         }
         let first = PairKey { scope: from.scope, src, dst: ClassId::ANY };
         let pairs = self.compiled.table.pairs.range(first..);
         let ours = pairs.take_while(|(key, _)| key.scope == from.scope && key.src == src);
         let seats = ours.filter_map(|(key, _)| in_scope?.get(&key.dst));
+        found.extend(seats.flatten());
+        found
+    }
+
+    /// Those of other VRFs.
+    fn receivers_across<'s>(&self, from: &Seat, all: &'s Receivers) -> Vec<&'s Seat> {
+        let shared = &self.compiled.table.shared;
+        let ours = from.met().and_then(|(key, _)| shared.get(&key));
+        let Some(ours) = ours else { return Vec::new() };
+        let meets = |(key, its): &(&GroupKey, &Shared)| {
+            key.scope != from.scope
+                && (ours.offers_in.contains(&key.scope) && its.uses_of.contains(&from.scope)
+                    || its.offers_in.contains(&from.scope) && ours.uses_of.contains(&key.scope))
+        };
+        let met = shared.iter().filter(meets);
+        let seats = met.filter_map(|(key, _)| all.by_scope.get(&key.scope)?.get(&key.class));
         seats.flatten().collect()
     }
 
