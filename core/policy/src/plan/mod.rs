@@ -115,6 +115,9 @@ pub struct Decision {
     /// The filter entry.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub entry: Option<String>,
+    /// What else happens to what it lets through.
+    #[serde(default, skip_serializing_if = "trace::Treated::is_nothing")]
+    pub treated: trace::Treated,
 }
 
 /// A packet to see the change by.
@@ -246,9 +249,11 @@ fn decision(compiled: &Compiled, from: &Dn, to: &Dn, packet: &Packet) -> Decisio
         _ if [from, to].into_iter().any(|dn| !exists(compiled, dn)) => "no such group".to_owned(),
         _ => verdict.reason.text().to_owned(),
     };
+    let treated = trace::treated(compiled, from, to, packet);
     Decision {
         verdict,
-        text,
+        text: format!("{text}{}", trace::treated_words(&treated)),
+        treated,
         subject: chain.as_ref().map(|chain| chain.subject.clone()),
         contract: chain.as_ref().and_then(|c| c.contract.as_ref()).map(Dn::to_string),
         entry: chain.as_ref().and_then(|c| c.entry.as_ref()).map(Dn::to_string),
@@ -272,5 +277,6 @@ fn unseen(ruling: delta::Ruling<'_>) -> Decision {
         None => Verdict::IMPLICIT_DENY,
     };
     let text = verdict.reason.text().to_owned();
-    Decision { verdict, text, subject: None, contract: None, entry: None }
+    let treated = trace::Treated::default();
+    Decision { verdict, text, subject: None, contract: None, entry: None, treated }
 }

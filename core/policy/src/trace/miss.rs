@@ -17,6 +17,9 @@ const SHOWN: usize = 5;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Why {
+    /// It allows this, but not between these two: labels, exceptions or its scope leave them out, or
+    /// what it is to pass cannot be made.
+    LeftOut,
     /// It lies between the two groups, and allows something else.
     OtherTraffic,
     /// It lies between the two groups, and allows this the other way round.
@@ -69,7 +72,9 @@ pub(super) fn nearest(compiled: &Compiled, from: &Dn, to: &Dn, packet: &Packet) 
     for (relation, contract) in known(intent, intent.uses(from)) {
         let provided = offered(to, &relation.contract);
         for offer in offers(compiled, contract) {
-            if provided {
+            if provided && offer.matches.matches(packet) {
+                add(Why::LeftOut, &relation.contract, &offer);
+            } else if provided {
                 add(Why::OtherTraffic, &relation.contract, &offer);
             } else if offer.matches.matches(packet) {
                 add(Why::NotProvided, &relation.contract, &offer);
@@ -134,6 +139,10 @@ fn miss(why: Why, contract: &Dn, offer: &Offer<'_>, from: &Dn, to: &Dn) -> Miss 
     let allows = describe(&offer.matches);
     let (called, from, to) = (name(contract), name(from), name(to));
     let text = match why {
+        Why::LeftOut => format!(
+            "contract {called} allows {allows}, but its labels, exceptions, scope or service graph \
+             leave out {from} and {to}"
+        ),
         Why::OtherTraffic => format!("contract {called} allows {allows}"),
         Why::OtherWay => format!("contract {called} lets {to} open {allows} to {from}"),
         Why::NotConsumed => {

@@ -25,6 +25,7 @@ pub(crate) use flow::{protocol_name, service_port};
 pub use miss::{Miss, Why};
 pub use place::{FindError, Place, find};
 pub use treated::Treated;
+pub(crate) use treated::words as treated_words;
 pub(crate) use words::name;
 pub use words::packet as packet_in_words;
 
@@ -251,6 +252,14 @@ pub(crate) fn treatment(
 ) -> Treated {
     let rule = ruling(compiled, src, dst, packet).filter(|rule| verdict.rule == Some(rule.id));
     rule.map(|rule| treated::treated(&compiled.table, src.source, rule, packet)).unwrap_or_default()
+}
+
+/// What else happens to a packet from one group to another.
+pub(crate) fn treated(compiled: &Compiled, from: &Dn, to: &Dn, packet: &Packet) -> Treated {
+    let rule = deciding(compiled, from, to, packet);
+    let from = side(compiled, from).map(|side| side.source);
+    let of = |(rule, from)| treated::treated(&compiled.table, from, rule, packet);
+    rule.zip(from).map(of).unwrap_or_default()
 }
 
 /// The rule between two ends, whatever the network carries.

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use selvage_rules::{Action, GroupKey, MarkField, Packet, Quality, Rule, Table};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// How a packet that passes is treated. What nobody asks for is absent.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Treated {
     /// DNs of the redirect policies it is sent through, in order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -70,7 +71,14 @@ fn asked(quality: &Quality, packet: &Packet) -> (Option<u8>, Option<u8>) {
 /// The same in words, as the end of a sentence; empty if there is nothing to say.
 pub(crate) fn words(treated: &Treated) -> String {
     let mut words = String::new();
-    let name = |dn: &Arc<str>| dn.rsplit_once('/').map_or("", |(_, rn)| rn).to_owned();
+    let name = |dn: &Arc<str>| {
+        let rn = dn.rsplit_once('/').map_or("", |(_, rn)| rn);
+        rn.split_once('-').map_or(rn, |(_, name)| name).to_owned()
+    };
+    if !treated.services.is_empty() {
+        let names: Vec<String> = treated.services.iter().map(name).collect();
+        words += &format!(", through {}", names.join(" and "));
+    }
     if let Some(copy) = &treated.copy {
         words += &format!(", copied to {}", name(copy));
     }

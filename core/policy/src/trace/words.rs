@@ -41,14 +41,7 @@ pub(super) fn sentence(from: &End, to: &End, leg: &Leg, is_answer: bool) -> Stri
             _ => verdict.reason.text().to_owned(),
         };
         let also = treated::words(&leg.treated);
-        let way = match &leg.treated.services[..] {
-            [] => String::new(),
-            services => {
-                let names = services.iter().map(|dn| dn.rsplit_once("Pol-").map_or(&**dn, |p| p.1));
-                format!(" through {}", names.collect::<Vec<_>>().join(" and "))
-            }
-        };
-        return format!("{flow} from {a} reaches {b}{way}: {why}{also}");
+        return format!("{flow} from {a} reaches {b}: {why}{also}");
     }
     let why = match verdict.reason {
         Reason::Denied => match by {

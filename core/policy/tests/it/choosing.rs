@@ -1,6 +1,9 @@
 //! What narrows a contract to some of the pairs that use it: labels, exceptions, masters, imports.
 
-use super::world::{check, problems, with_groups};
+use selvage_policy::trace::{self, Why};
+use selvage_policy::{Numbers, compile};
+
+use super::world::{check, problems, tree, with_groups};
 
 /// `web` consumes and `db` and `app` provide contract `c`, with subjects `http` and `sql`.
 fn with_contract(more: &str) -> String {
@@ -27,6 +30,22 @@ fn labels_on_relations_choose_between_providers() {
          db web tcp/49152@80: contract http
          web app tcp/80: no-contract
          app web tcp/49152@80: no-contract",
+    );
+}
+
+#[test]
+fn the_nearest_miss_says_that_labels_leave_a_pair_out() {
+    let policy = with_contract("ap-a/epg-db/rsprov-c/provlbl-gold");
+    let tree = tree(&policy);
+    let compiled = compile(&tree, &mut Numbers::default());
+    let place = |name: &str| trace::find(&tree, name).unwrap();
+    let flow = trace::parse_flow("tcp/80").unwrap().0;
+    let traced = trace::trace(&compiled, &place("web"), &place("db"), flow, None);
+    assert_eq!(traced.forward.misses[0].why, Why::LeftOut);
+    assert_eq!(
+        traced.forward.misses[0].text,
+        "contract c allows tcp/80, but its labels, exceptions, scope or service graph leave out web \
+         and db",
     );
 }
 

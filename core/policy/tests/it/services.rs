@@ -1,7 +1,8 @@
 //! Service graphs, marks and classes: what happens to what contracts permit.
 
 use selvage_policy::batch::{Batch, Question, Told};
-use selvage_policy::{Numbers, compile};
+use selvage_policy::plan::{Kind, plan};
+use selvage_policy::{Numbers, compile, trace};
 use serde_json::{Value, json};
 
 use super::world::{check, compiled, problems, tree, with_groups};
@@ -316,5 +317,47 @@ fn quality_of_service_that_contradicts_itself_is_said() {
     assert_eq!(
         problems(&policy),
         ["qoscustom-q/dcsp-AF11-CS0 bad-quality", "qosdpppol-slow bad-quality"],
+    );
+}
+
+#[test]
+fn a_plan_says_what_a_change_of_treatment_does() {
+    let mut numbers = Numbers::default();
+    let before = compile(&tree(&with_groups(HTTP)), &mut numbers);
+    let changes = |policy: &str| {
+        let after = compile(&tree(policy), &mut numbers.clone());
+        let changes = plan(&before, &after).changes;
+        changes.iter().map(|c| (c.kind, c.after.text.clone())).collect::<Vec<_>>()
+    };
+    let marked = changes(&with_groups(&format!("{HTTP}\nbrc-c prio=level3 targetDscp=EF")));
+    let words = "contract c, entry http, class level3, marked with DSCP 46".to_owned();
+    assert_eq!(marked, [(Kind::Alters, words.clone()), (Kind::Alters, words)]);
+    let redirected = changes(&with_firewall(""));
+    let through =
+        |policy: &str| (Kind::Alters, format!("contract c, entry http, through {policy}"));
+    assert_eq!(redirected, [through("out"), through("in")]);
+}
+
+#[test]
+fn a_plan_sees_that_a_service_gets_another_machine() {
+    let mut numbers = Numbers::default();
+    let before = compile(&tree(&with_firewall("")), &mut numbers);
+    let more = "svcCont/svcRedirectPol-in/RedirectDest_ip-[10.9.0.7] mac=00:00:00:00:09:07";
+    let after = compile(&tree(&with_firewall(more)), &mut numbers);
+    let changes = plan(&before, &after).changes;
+    assert_eq!(changes.iter().map(|change| change.kind).collect::<Vec<_>>(), [Kind::Alters]);
+    assert_eq!(plan(&after, &after).changes, []);
+}
+
+#[test]
+fn a_trace_says_what_a_packet_passes() {
+    let tree = tree(&with_firewall("brc-c prio=level2"));
+    let compiled = compile(&tree, &mut Numbers::default());
+    let place = |name: &str| trace::find(&tree, name).unwrap();
+    let flow = trace::parse_flow("tcp/80").unwrap().0;
+    let traced = trace::trace(&compiled, &place("web"), &place("db"), flow, None);
+    assert_eq!(
+        traced.forward.text,
+        "tcp/80 from web reaches db: contract c allows it (entry http), through in, class level2",
     );
 }
