@@ -13,7 +13,7 @@ use crate::datapath::Port;
 use crate::endpoint::{Endpoint, Failing, Link, Phase};
 use crate::fabric::{Event, GroupState};
 use crate::local::{Code, Refusal};
-use crate::slice::Resolved;
+use crate::slice::{Resolved, Slice};
 use crate::{Now, words};
 
 impl Agent {
@@ -99,7 +99,10 @@ impl Agent {
     pub(crate) fn ask_for_policy(&mut self, now: Now) {
         let staying = || self.endpoints.values().filter(|e| !e.is_leaving());
         let asked = self.questions.iter().map(|question| question.group.clone());
-        let groups = staying().map(|e| e.group.clone()).chain(asked).collect();
+        let chosen = staying().filter_map(|e| e.chosen(&self.slice));
+        let awaited = self.awaited.iter().cloned();
+        let groups =
+            staying().map(|e| e.group.clone()).chain(asked).chain(chosen).chain(awaited).collect();
         let vrfs = staying()
             .filter_map(|e| self.slice.group(&e.group))
             .filter_map(|(resolved, _)| self.slice.table.vrfs.get(&resolved.key.scope))
@@ -129,15 +132,10 @@ impl Agent {
         if !staying().any(held)
             && !border_held
             && (self.link_to_controller.connected || self.slice_known)
+            && let Some((slice, awaited)) = self.next_slice()
         {
-            let groups: BTreeSet<Arc<str>> = staying().map(|e| e.group.clone()).collect();
-            if let Some(slice) = self.fabric.slice(&groups) {
-                self.slice_known = true;
-                if slice != *self.slice {
-                    self.slice = Arc::new(slice);
-                    self.save_policy();
-                }
-            }
+            self.awaited = awaited;
+            self.take_slice(slice);
         }
         let elsewhere = self.fabric.elsewhere(&self.slice, &self.restored);
         let moves = self.elsewhere.moves(&elsewhere);
@@ -145,6 +143,36 @@ impl Agent {
             self.elsewhere = Arc::new(elsewhere);
             self.note(moves);
         }
+    }
+
+    /// Makes this the policy to be in force, unless it puts an endpoint into a group that is still on
+    /// its way: whoever is to be in another group stays where it is until that one is known.
+    fn take_slice(&mut self, slice: Slice) {
+        let is_coming = |dn: &Arc<str>| {
+            matches!(self.fabric.group(dn), GroupState::Unknown | GroupState::Partial(_))
+        };
+        if self.awaited.iter().any(is_coming) {
+            return;
+        }
+        self.slice_known = true;
+        if slice != *self.slice {
+            self.slice = Arc::new(slice);
+            self.save_policy();
+        }
+    }
+
+    /// The policy that has arrived for the groups that endpoints are attached to and for those that
+    /// selectors put them into, and the latter.
+    fn next_slice(&self) -> Option<(Slice, BTreeSet<Arc<str>>)> {
+        let staying = || self.endpoints.values().filter(|e| !e.is_leaving());
+        let attached: BTreeSet<Arc<str>> = staying().map(|e| e.group.clone()).collect();
+        let slice = self.fabric.slice(&attached)?;
+        let chosen: BTreeSet<Arc<str>> = staying().filter_map(|e| e.chosen(&slice)).collect();
+        if chosen.is_subset(&attached) {
+            return Some((slice, chosen));
+        }
+        let slice = self.fabric.slice(&attached.union(&chosen).cloned().collect())?;
+        Some((slice, chosen))
     }
 
     fn advance(&mut self, id: &EndpointId, now: Now) {
@@ -181,6 +209,10 @@ impl Agent {
         let Some((resolved, bd)) = self.slice.group(&endpoint.group) else {
             return match self.fabric.group(&endpoint.group) {
                 GroupState::Absent => Err(no_such_epg(&endpoint.group)),
+                // A group that chooses its endpoints; none is attached to it.
+                GroupState::Complete if self.slice.has_group(&endpoint.group) => {
+                    Err(no_such_epg(&endpoint.group))
+                }
                 GroupState::Unknown | GroupState::Partial(_) | GroupState::Complete => Ok(None),
             };
         };

@@ -126,6 +126,8 @@ pub struct Agent {
     /// Whether `slice` came from somewhere: an empty one at start says nothing about what an earlier
     /// run left in force.
     pub(crate) slice_known: bool,
+    /// Groups that selectors put endpoints into, by the policy that was last seen complete.
+    pub(crate) awaited: BTreeSet<Arc<str>>,
     pub(crate) elsewhere: Arc<Elsewhere>,
     /// Where an earlier run knew others to be.
     pub(crate) restored: Arc<Elsewhere>,
@@ -188,6 +190,7 @@ impl Agent {
             endpoints: endpoints.collect(),
             slice: policy.0,
             slice_known,
+            awaited: BTreeSet::new(),
             restored: policy.1.clone(),
             elsewhere: policy.1,
             sequence,

@@ -25,7 +25,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use selvage_rules::{Endpoint as Identity, EndpointId, Mac, Prefix};
+use selvage_rules::{Endpoint as Identity, EndpointId, Facts, Mac, Prefix};
 
 use selvage_opflex::ext;
 
@@ -247,7 +247,32 @@ impl Endpoint {
             return Err(Refusal::new(Code::BadAddress, message)
                 .hint("restore the subnet, or detach the endpoint and attach it again"));
         }
-        Ok(Identity { bd: resolved.bd, class: resolved.key.class, mac: self.mac, ips })
+        let seat = slice.seat(&self.group, &self.facts());
+        let Some((class, _)) = seat.as_ref().and_then(|seat| seat.found) else {
+            let group = seat.and_then(|seat| seat.name);
+            let why = match &group {
+                Some(group) => format!("it is in `{group}`, which is not enforced"),
+                None => "no criterion puts it into any group".to_owned(),
+            };
+            return Err(Refusal::new(Code::NoSuchEpg, format!("{why}, so nothing passes"))
+                .hint("mend the group, or the selector that chose it"));
+        };
+        Ok(Identity { bd: resolved.bd, class, mac: self.mac, ips })
+    }
+
+    /// What is known of it, by which selectors may choose its group.
+    pub fn facts(&self) -> Facts {
+        let ips = self.addresses.iter().map(|address| address.ip).collect();
+        let labels = vec![("vm-name".into(), Arc::clone(&self.id.0))];
+        Facts { mac: Some(self.mac), ips, labels }
+    }
+
+    /// The group that selectors put it into, by DN, once it has its addresses.
+    pub fn chosen(&self, slice: &Slice) -> Option<Arc<str>> {
+        if self.phase == Phase::Resolving || self.is_leaving() {
+            return None;
+        }
+        slice.seat(&self.group, &self.facts())?.name
     }
 
     /// What the registry is to know of it by the policy at hand: who it is and where.
@@ -255,12 +280,13 @@ impl Endpoint {
         let identity = self.identity(slice).ok()?;
         let (resolved, bd) = slice.group(&self.group)?;
         let vrf = slice.table.vrfs.get(&resolved.key.scope)?;
+        let (class, encap) = slice.seat(&self.group, &self.facts())?.found?;
         Some(ext::Location {
             agent: config.host.as_str().into(),
             endpoint: self.id.clone(),
             group: self.group.clone(),
-            class: resolved.key.class,
-            encap: slice.table.groups.get(&resolved.key)?.encap,
+            class,
+            encap,
             bridge_domain: bd.name.clone(),
             bd: resolved.bd,
             vrf: vrf.name.clone(),

@@ -195,9 +195,11 @@ impl Fabric {
         let complete = groups.iter().filter(|dn| self.group(dn) == GroupState::Complete);
         let border = self.node.filter(|_| self.border() == GroupState::Complete);
         let found = ext::slice(self.client.db(), complete.map(|dn| &**dn), border).ok()?;
-        let names = found.table.groups.iter();
-        let groups = names
-            .map(|(key, group)| (group.name.clone(), Resolved { key: *key, bd: group.bd }))
+        let resolved = found.table.groups.iter();
+        let groups = resolved
+            .filter_map(|(key, group)| {
+                Some((group.name.clone(), Resolved { key: *key, bd: group.bd? }))
+            })
             .collect();
         Some(Slice {
             revision: self.client.revision(),

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use selvage_rules::{
-    BdId, BridgeDomain, ClassId, Desired, Encapsulation, Endpoint, EndpointId, GroupId, GroupKey,
-    Local, Mac, NodeId, Remote, Revision, ScopeId, Source, Table,
+    Attachment, BdId, BridgeDomain, ClassId, Desired, Encapsulation, Endpoint, EndpointId, Facts,
+    GroupId, GroupKey, Local, Mac, NodeId, Remote, Revision, ScopeId, Source, Table,
 };
 use serde::{Deserialize, Serialize};
 
@@ -17,7 +17,7 @@ pub struct Slice {
     pub revision: Revision,
     /// The rules.
     pub table: Table,
-    /// The groups it was resolved for, by DN.
+    /// Those of the groups it was resolved for that endpoints can be attached to, by DN.
     pub groups: BTreeMap<Arc<str>, Resolved>,
     /// DNs of these groups and of those at the other ends of their pairs, for the words of a drop.
     pub names: Vec<(GroupKey, Arc<str>)>,
@@ -34,11 +34,43 @@ pub struct Resolved {
     pub bd: BdId,
 }
 
+/// The group of an endpoint, where that is not just the one it is attached to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seat {
+    /// DN of the group that was chosen for it; `None` if none was.
+    pub name: Option<Arc<str>>,
+    /// Class and fabric-wide number of its group; `None` is quarantine.
+    pub found: Option<(ClassId, GroupId)>,
+}
+
 impl Slice {
     /// The VRFs that the host `node` is the border of.
     pub fn borders(&self, node: NodeId) -> impl Iterator<Item = ScopeId> {
         let outside = self.table.outside.iter();
         outside.filter(move |(_, o)| o.borders().contains(&node)).map(|(scope, _)| *scope)
+    }
+
+    /// Whether this is a group of the slice, be anybody attached to it or not.
+    pub fn has_group(&self, dn: &str) -> bool {
+        self.table.groups.values().any(|group| *group.name == *dn)
+    }
+
+    /// The group that an endpoint is in, by what is known of it. Its bridge domain is that of the group
+    /// it is attached to, whatever group it is in.
+    pub fn seat(&self, attached: &str, facts: &Facts) -> Option<Seat> {
+        let (resolved, bd) = self.group(attached)?;
+        let at = Attachment { group: attached, bridge_domain: &bd.name };
+        let Some(arm) = self.table.chosen(at, facts) else {
+            let encap = self.table.groups.get(&resolved.key)?.encap;
+            return Some(Seat { name: None, found: Some((resolved.key.class, encap)) });
+        };
+        let found = arm.group.as_ref().and_then(|name| {
+            let scope = resolved.key.scope;
+            let mut groups = self.table.groups.iter();
+            groups.find(|(key, group)| key.scope == scope && group.name == *name)
+        });
+        let found = found.map(|(key, group)| (key.class, group.encap));
+        Some(Seat { name: arm.group.clone(), found })
     }
 
     /// The class and the bridge domain of the group `dn`.

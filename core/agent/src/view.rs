@@ -71,13 +71,14 @@ impl Agent {
         let key = group.map(|(resolved, _)| resolved.key);
         let vrf = key.and_then(|key| self.slice.table.vrfs.get(&key.scope));
         let in_force = self.plane.in_force.as_ref();
+        let seat = self.slice.seat(&endpoint.group, &endpoint.facts());
         EndpointView {
             id: endpoint.id.clone(),
             host: self.config.host.clone(),
             group: endpoint.group.to_string(),
             bridge_domain: group.map(|(_, bd)| bd.name.to_string()),
             vrf: vrf.map(|vrf| vrf.name.to_string()),
-            class: key.map(|key| key.class),
+            class: seat.and_then(|seat| seat.found).map(|(class, _)| class),
             scope: key.map(|key| key.scope),
             stage,
             fault,

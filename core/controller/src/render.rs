@@ -25,13 +25,16 @@ pub fn objects(table: &Table) -> Vec<Object> {
             routed: bd.routed,
             vrf: Arc::clone(&vrf.name),
             gateways: bd.gateways.clone(),
+            arms: table.arms.get(&bd.name).cloned().unwrap_or_default(),
         };
         objects.extend(rendered.to_objects());
     }
     for (scope, vrf) in &table.vrfs {
         let pairs = index.of_any(*scope).iter().filter_map(|key| pair(table, *key, None)).collect();
         let outside = table.outside.get(scope).cloned().unwrap_or_default();
-        let rendered = ext::Vrf { name: Arc::clone(&vrf.name), scope: *scope, pairs, outside };
+        let arms = table.arms.get(&vrf.name).cloned().unwrap_or_default();
+        let name = Arc::clone(&vrf.name);
+        let rendered = ext::Vrf { name, scope: *scope, pairs, outside, arms };
         objects.extend(rendered.to_objects());
     }
     for (node, vrfs) in ext::borders(table) {
@@ -60,7 +63,13 @@ fn render_outside(table: &Table, index: &Index, scope: ScopeId, outside: &Outsid
 }
 
 fn render_group(table: &Table, index: &Index, key: GroupKey, group: &Group) -> Vec<Object> {
-    let Some(bd) = table.bridge_domains.get(&group.bd) else { return Vec::new() };
+    let within = match group.bd {
+        Some(bd) => {
+            table.bridge_domains.get(&bd).map(|bd| ext::Within::BridgeDomain(bd.name.clone()))
+        }
+        None => table.vrfs.get(&key.scope).map(|vrf| ext::Within::Vrf(vrf.name.clone())),
+    };
+    let Some(within) = within else { return Vec::new() };
     // Pairs with a class of any are below the VRF, where every group of it finds them.
     let is_concrete = |pair: &&PairKey| pair.src != ClassId::ANY && pair.dst != ClassId::ANY;
     let pairs = index.of_group(key).iter().filter(is_concrete);
@@ -68,7 +77,7 @@ fn render_group(table: &Table, index: &Index, key: GroupKey, group: &Group) -> V
         name: Arc::clone(&group.name),
         class: key.class,
         encap: group.encap,
-        bridge_domain: Arc::clone(&bd.name),
+        within,
         pairs: pairs.filter_map(|pair_key| pair(table, *pair_key, Some(key))).collect(),
     };
     rendered.to_objects()
@@ -80,8 +89,8 @@ fn pair(table: &Table, key: PairKey, below: Option<GroupKey>) -> Option<ext::Pai
     let peer = below.and_then(|own| {
         let class = if key.src == own.class { key.dst } else { key.src };
         let group = table.groups.get(&GroupKey { scope: key.scope, class })?;
-        let (name, bd) = (Arc::clone(&group.name), Some(group.bd));
-        Some(ext::PairPeer { name, class, encap: group.encap, bd })
+        let name = Arc::clone(&group.name);
+        Some(ext::PairPeer { name, class, encap: group.encap, bd: group.bd })
     });
     Some(ext::Pair { src: key.src, dst: key.dst, rule_set, peer })
 }

@@ -32,6 +32,7 @@ pub use relation::target;
 pub use schema::{
     blank, child_class, class, class_of, implicit_children, initial_tree, is_known, schema,
 };
+pub use suggest::nearest;
 pub use tree::Tree;
 pub use txn::{MAX_DEPTH, MAX_OBJECTS, apply, apply_in, canonical, delete};
 pub use value::{UNSPECIFIED, ValueError, ip_or_prefix, ip_prefix};

@@ -1,10 +1,7 @@
 //! The word someone probably meant.
 
 /// The candidate nearest to `word`, if one is near enough to be a slip of the fingers.
-pub(crate) fn nearest<'a>(
-    word: &str,
-    candidates: impl Iterator<Item = &'a str>,
-) -> Option<&'a str> {
+pub fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let enough = word.chars().count().div_ceil(3).min(3);
     candidates
         .map(|candidate| (distance(word, candidate), candidate))

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use selvage_model::Dn;
-use selvage_rules::{Action, Gateway, Hop, Inside, Mac, Match, Prefix, Protection, Quality};
+use selvage_rules::{Action, Arms, Gateway, Hop, Inside, Mac, Match, Prefix, Protection, Quality};
 
 pub use choice::{Choice, Chosen, Exception, Field, Label, MatchType, Pattern};
 pub use service::{Marking, Path, Service, Through};
@@ -23,14 +23,19 @@ pub struct Intent {
     pub vrfs: BTreeMap<Dn, Vrf>,
     /// Bridge domains that are in a VRF.
     pub bridge_domains: BTreeMap<Dn, BridgeDomain>,
-    /// Groups that are in such a bridge domain.
+    /// Groups that are in such a bridge domain, or in a VRF at large.
     pub groups: BTreeMap<Dn, Group>,
     /// External groups whose L3Out leads out of a VRF.
     pub externals: BTreeMap<Dn, External>,
+    /// L3Outs that lead out of a VRF, and which.
+    pub l3outs: BTreeMap<Dn, Dn>,
     /// What else is to know of the world outside, by VRF.
     pub outside: BTreeMap<Dn, Outside>,
     /// What groups of other VRFs may know of the addresses in a bridge domain or a group, by its DN.
     pub leaks: BTreeMap<Dn, BTreeSet<Prefix>>,
+    /// Which endpoints are in another group than the one they are attached to, by VRF and bridge
+    /// domain.
+    pub arms: Arms,
     /// Contracts.
     pub contracts: BTreeMap<Dn, Contract>,
     /// Taboo contracts, as contracts that deny toward the provider, who is the group they protect.
@@ -107,9 +112,9 @@ pub struct Group {
     pub tenant: Dn,
     /// Its application profile.
     pub profile: Dn,
-    /// The bridge domain its endpoints live in.
-    pub bd: Dn,
-    /// The VRF of that bridge domain.
+    /// The bridge domain its endpoints live in; `None` if each keeps its own.
+    pub bd: Option<Dn>,
+    /// Its VRF: that of the bridge domain, where it has one.
     pub vrf: Dn,
     /// What holds beside its contracts.
     pub stance: Stance,
@@ -117,6 +122,8 @@ pub struct Group {
     pub provides: Vec<Relation>,
     /// Contracts it uses.
     pub consumes: Vec<Relation>,
+    /// Prefixes outside whose addresses are in it, too.
+    pub outside: BTreeSet<Prefix>,
 }
 
 /// A group of addresses outside the fabric.

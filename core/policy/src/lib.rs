@@ -16,6 +16,7 @@ pub mod front;
 pub mod ir;
 pub mod lint;
 pub mod matrix;
+pub mod members;
 pub mod number;
 pub mod plan;
 mod problem;

@@ -59,6 +59,12 @@ pub enum Cause {
     PrefixInUse,
     /// An external subnet's prefix is none.
     BadPrefix,
+    /// A criterion of a microsegment that can hold of nobody, or that counts for nothing.
+    BadCriterion,
+    /// A selector of an endpoint security group that can choose nobody.
+    BadSelector,
+    /// Two endpoint security groups choose the same.
+    ClaimedTwice,
     /// A border host, its link or a route of an L3Out cannot be.
     BadExit,
     /// An exception of a contract cannot be read, so it counts for everybody.
@@ -96,6 +102,9 @@ impl Cause {
         Cause::OutOfNumbers,
         Cause::PrefixInUse,
         Cause::BadPrefix,
+        Cause::BadCriterion,
+        Cause::BadSelector,
+        Cause::ClaimedTwice,
         Cause::BadExit,
         Cause::BadException,
         Cause::BadMaster,
@@ -125,6 +134,9 @@ impl Cause {
             Cause::PrefixInUse => "F900114",
             Cause::BadPrefix => "F900115",
             Cause::BadExit => "F900116",
+            Cause::BadCriterion => "F900150",
+            Cause::BadSelector => "F900151",
+            Cause::ClaimedTwice => "F900152",
             Cause::NotPreferred => "F900117",
             Cause::NotCarried => "F900130",
             Cause::NotLeaked => "F900131",
@@ -159,6 +171,9 @@ impl Cause {
             Cause::PrefixInUse => "prefix-in-use",
             Cause::BadPrefix => "bad-prefix",
             Cause::BadExit => "bad-exit",
+            Cause::BadCriterion => "bad-criterion",
+            Cause::BadSelector => "bad-selector",
+            Cause::ClaimedTwice => "claimed-twice",
             Cause::BadException => "bad-exception",
             Cause::BadMaster => "bad-master",
             Cause::EmptyImport => "empty-import",
@@ -184,6 +199,9 @@ impl Cause {
             | Cause::EmptyImport
             | Cause::BadQuality
             | Cause::BadProtection
+            | Cause::BadCriterion
+            | Cause::BadSelector
+            | Cause::ClaimedTwice
             | Cause::BadExit => Severity::Minor,
             Cause::NoVrf
             | Cause::NoBridgeDomain

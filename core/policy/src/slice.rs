@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use selvage_rules::{ClassId, GroupKey, PairKey, RuleId, ScopeId, ServiceId, Table};
+use selvage_rules::{Arm, ClassId, GroupKey, PairKey, RuleId, ScopeId, ServiceId, Table};
 
 /// The pairs of a table by the groups they are about, so that a slice costs what it holds and not
 /// what the fabric does. Made once for each table.
@@ -56,11 +56,13 @@ pub fn slice(table: &Table, index: &Index, present: &BTreeSet<GroupKey>) -> Tabl
         part.groups.insert(*key, group.clone());
         let quality = table.qualities.get(key);
         part.qualities.extend(quality.map(|quality| (*key, quality.clone())));
-        if let Some(bd) = table.bridge_domains.get(&group.bd) {
-            part.bridge_domains.insert(group.bd, bd.clone());
+        if let Some((id, bd)) = group.bd.and_then(|id| table.bridge_domains.get_key_value(&id)) {
+            part.bridge_domains.insert(*id, bd.clone());
+            part.arms.extend(arms_of(table, &bd.name));
         }
         if let Some(vrf) = table.vrfs.get(&key.scope) {
             part.vrfs.insert(key.scope, vrf.clone());
+            part.arms.extend(arms_of(table, &vrf.name));
         }
         if let Some(outside) = table.outside.get(&key.scope) {
             part.outside.insert(key.scope, outside.clone());
@@ -78,6 +80,10 @@ pub fn slice(table: &Table, index: &Index, present: &BTreeSet<GroupKey>) -> Tabl
         }
     }
     part
+}
+
+fn arms_of(table: &Table, name: &str) -> Option<(Arc<str>, Arc<Vec<Arm>>)> {
+    table.arms.get_key_value(name).map(|(name, arms)| (Arc::clone(name), Arc::clone(arms)))
 }
 
 fn add_pair(part: &mut Table, table: &Table, pair: PairKey) {

@@ -9,6 +9,7 @@
 
 mod desired;
 mod id;
+mod membership;
 mod outside;
 mod packet;
 mod protection;
@@ -26,6 +27,7 @@ pub use id::{
     BdId, ClassId, GroupId, Mac, NodeId, ParseIdError, Revision, RuleId, RuleSetId, ScopeId,
     ServiceId,
 };
+pub use membership::{Arm, Arms, Attachment, Comparison, Facts, Test, chosen};
 pub use outside::{External, Hop, Inside, Outside, Prefix};
 pub use packet::{EtherType, Packet, TcpFlags, proto};
 pub use protection::{FarEnd, Gate, Protection};

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Action, BdId, ClassId, EtherType, External, GroupId, Mac, Origin, Outside, Packet, Prefix,
-    Protection, Quality, Reason, Rule, RuleId, RuleSet, RuleSetId, ScopeId, Service, ServiceId,
+    Action, Arm, Arms, Attachment, BdId, ClassId, EtherType, External, Facts, GroupId, Mac, Origin,
+    Outside, Packet, Prefix, Protection, Quality, Reason, Rule, RuleId, RuleSet, RuleSetId,
+    ScopeId, Service, ServiceId, chosen,
 };
 
 /// A VRF: one routing and policy-scope domain.
@@ -79,8 +80,10 @@ impl Shared {
 pub struct Group {
     /// DN of the group.
     pub name: Arc<str>,
-    /// The bridge domain its endpoints live in.
-    pub bd: BdId,
+    /// The bridge domain its endpoints live in; `None` if they are of several, and each keeps its
+    /// own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bd: Option<BdId>,
     /// Its fabric-wide number.
     pub encap: GroupId,
 }
@@ -175,9 +178,23 @@ pub struct Table {
     /// The world outside, for VRFs that have a way there.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub outside: BTreeMap<ScopeId, Outside>,
+    /// Which endpoints are in another group than the one they are attached to, by the name of their
+    /// VRF, which is asked first, and of their bridge domain.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub arms: Arms,
 }
 
 impl Table {
+    /// Why an endpoint is in another group than the one it is attached to, and in which; `None` if it
+    /// is in that one.
+    pub fn chosen(&self, at: Attachment<'_>, facts: &Facts) -> Option<&Arm> {
+        let domain = self.bridge_domains.values().find(|bd| *bd.name == *at.bridge_domain);
+        let vrf = domain.and_then(|bd| self.vrfs.get(&bd.scope)).map(|vrf| &*vrf.name);
+        let names = [vrf, Some(at.bridge_domain)].into_iter().flatten();
+        let lists = names.filter_map(|name| self.arms.get(name)).map(|arms| arms.as_slice());
+        chosen(lists, at, facts)
+    }
+
     /// The group outside that `ip` is in. Endpoints come before: ask for them first.
     pub fn external(&self, scope: ScopeId, ip: IpAddr) -> Option<&External> {
         self.outside.get(&scope)?.group_of(ip)

@@ -185,7 +185,7 @@ impl Side<'_> {
         match end {
             End::Member(member) => {
                 let key = key_of(table, &member.attached)?;
-                let bd = table.groups.get(&key).and_then(|g| table.bridge_domains.get(&g.bd))?;
+                let bd = table.groups.get(&key).and_then(|g| table.bridge_domains.get(&g.bd?))?;
                 let (source, destination) = (key.class, key.class);
                 Some(Side { scope: key.scope, source, destination, bd: Some(bd) })
             }

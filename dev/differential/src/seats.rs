@@ -108,7 +108,7 @@ impl<'a> Seats<'a> {
                 .table
                 .groups
                 .iter()
-                .map(|(key, group)| (group.encap, Source { key: *key, bd: Some(group.bd) }))
+                .map(|(key, group)| (group.encap, Source { key: *key, bd: group.bd }))
                 .collect(),
             ..Desired::default()
         }
@@ -169,7 +169,7 @@ impl<'a> Seats<'a> {
             Seat::Away => 12,
         };
         let key = self.keys.get(group).copied().flatten();
-        let bd = self.group(group).map_or(BdId(0), |group| group.bd);
+        let bd = self.group(group).and_then(|group| group.bd).unwrap_or(BdId(0));
         Endpoint {
             bd,
             class: key.map_or(ClassId::ANY, |key| key.class),

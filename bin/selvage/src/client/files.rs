@@ -1,22 +1,22 @@
-//! Files that say what the tree shall be: YAML, or objects in JSON.
+//! Files that say what the tree shall be: YAML, or objects in JSON or XML.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
+use selvage_model::Post;
 use selvage_model::manifest::{self, Diagnostic, Span};
-use selvage_model::{Dn, Post, blank, wire};
 use serde_json::{Map, Value, json};
 
-use super::picture;
+use super::{objects, picture};
 use crate::exit::{Failure, Kind};
 
 /// Which files.
 #[derive(clap::Args)]
 pub struct Files {
-    /// A file of YAML, or of managed objects in JSON (*.json); a directory of *.yaml and *.yml
-    /// files; or - for YAML on standard input; may be repeated
+    /// A file of YAML, or of managed objects in JSON or XML; a directory of *.yaml and *.yml files;
+    /// or - for standard input; may be repeated
     #[arg(short, long = "file", value_name = "PATH", required = true)]
     pub files: Vec<PathBuf>,
 }
@@ -36,9 +36,12 @@ pub fn read_all(paths: &[PathBuf]) -> Result<(Vec<Post>, Vec<Source>), Failure> 
     let mut wrong = 0;
     for path in expand(paths)? {
         let (name, text) = read(&path)?;
-        let parsed = match path.extension().is_some_and(|end| end == "json") {
-            true => objects(&text).map_err(|problem| (1, vec![format!("{name}: {problem}")])),
-            false => manifest::parse(&text)
+        let parsed = match objects::form_of(&path, &text) {
+            Some(form) => objects::read(form, &text)
+                .and_then(objects::placed)
+                .map(|posts| (posts, BTreeMap::new()))
+                .map_err(|problem| (1, vec![format!("{name}: {problem}")])),
+            None => manifest::parse(&text)
                 .map(|manifest| (manifest.posts, manifest.places))
                 .map_err(|wrong| (wrong.len(), draw(&name, &text, &wrong))),
         };
@@ -61,44 +64,18 @@ pub fn read_all(paths: &[PathBuf]) -> Result<(Vec<Post>, Vec<Source>), Failure> 
     Err(Failure::new(Kind::Input, message))
 }
 
-/// Managed objects as the REST API takes and gives them: one, or the `imdata` of an answer.
-fn objects(text: &str) -> Result<(Vec<Post>, BTreeMap<String, Span>), String> {
-    let value: Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
-    let list = match value.get("imdata").and_then(Value::as_array) {
-        Some(list) => list.clone(),
-        None => vec![value],
+/// The posts of one file, as [`read_all`] reads it, but for what an APIC exports beside policy: that
+/// is left out, and counted by class where it is of a class that is not known here.
+pub fn read_export(path: &Path) -> Result<(Vec<Post>, BTreeMap<String, usize>), Failure> {
+    let (name, text) = read(path)?;
+    let mut foreign = BTreeMap::new();
+    let Some(form) = objects::form_of(path, &text) else {
+        return read_all(&[path.to_owned()]).map(|(posts, _)| (posts, foreign));
     };
-    let mut posts = Vec::new();
-    for value in list {
-        let post = wire::json::parse(value.to_string().as_bytes());
-        let post = post.map_err(|error| error.to_string())?;
-        match &*post.class {
-            "polUni" => posts.extend(post.children),
-            _ => posts.push(post),
-        }
-    }
-    let posts: Result<Vec<Post>, String> = posts.into_iter().map(below_uni).collect();
-    Ok((posts?, BTreeMap::new()))
-}
-
-/// An object that names its place by `dn`, within the objects above it. Those are not made where the
-/// object only goes.
-fn below_uni(post: Post) -> Result<Post, String> {
-    let Some(text) = post.get("dn").filter(|dn| !dn.is_empty()) else { return Ok(post) };
-    let dn: Dn = text.parse().map_err(|error| format!("`{text}` is no DN: {error}"))?;
-    let goes = post.get("status") == Some("deleted");
-    let mut inner = post;
-    let mut above = dn.parent().filter(|parent| parent.as_str() != "uni");
-    while let Some(at) = above {
-        let parent = blank(&at).ok_or_else(|| format!("no class has a name like `{at}`"))?;
-        let mut outer = Post::new(parent.class().name).with("dn", at.as_str()).child(inner);
-        if goes {
-            outer = outer.with("status", "modified");
-        }
-        inner = outer;
-        above = at.parent().filter(|parent| parent.as_str() != "uni");
-    }
-    Ok(inner)
+    let posts = objects::read(form, &text)
+        .and_then(|posts| objects::placed(objects::without_foreign(posts, &mut foreign)))
+        .map_err(|problem| Failure::new(Kind::Input, format!("{name}: {problem}")))?;
+    Ok((posts, foreign))
 }
 
 fn draw(name: &str, text: &str, diagnostics: &[Diagnostic]) -> Vec<String> {

@@ -10,6 +10,7 @@ mod drops;
 mod files;
 mod get;
 mod judges;
+mod objects;
 pub mod output;
 mod picture;
 mod plan;

@@ -25,6 +25,12 @@ pub fn line(text: &str) -> Result<(), Failure> {
     writeln!(out, "{text}").or_else(|error| write_failure(&error))
 }
 
+/// Says something on standard error, beside the data.
+pub fn note(text: &str) {
+    // There is nowhere left to say that it could not be said.
+    let _ = writeln!(io::stderr().lock(), "{text}");
+}
+
 /// What it means that standard output took no more.
 pub fn write_failure(error: &io::Error) -> Result<(), Failure> {
     Err(match error.kind() {

@@ -51,14 +51,67 @@ fn flows_are_answered_line_by_line_from_files() {
 }
 
 #[test]
-fn a_flow_that_means_nothing_is_told_with_its_line() {
+fn a_flow_that_means_nothing_is_told_with_its_line_and_the_others_are_answered() {
     let folder = tempfile::tempdir().unwrap();
-    let flows = "{\"from\":\"a\",\"to\":\"d\",\"proto\":\"tcp\"}\n\n{\"from\":\"x\",\"to\":\"d\",\"proto\":\"tcp\"}\n";
+    let flows = "{\"from\":\"a\",\"to\":\"d\",\"proto\":\"tcp\",\"dport\":5432}\n\n\
+                 {\"from\":\"x\",\"to\":\"d\",\"proto\":\"tcp\"}\n{\n\
+                 {\"from\":\"w\",\"to\":\"d\",\"proto\":\"tcp\"}\n";
     let output = trace(folder.path(), flows);
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(2), "{said}");
     assert!(said.contains("flows.jsonl:3: `x` is neither"), "{said}");
-    assert!(output.stdout.is_empty(), "nothing is answered when something is wrong");
+    let text = String::from_utf8(output.stdout).unwrap();
+    let verdicts: Vec<serde_json::Value> = text
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["verdict"].clone())
+        .collect();
+    assert_eq!(verdicts, ["allow", "error", "error", "deny"], "{text}");
+}
+
+/// A policy in the forms in which an APIC gives it: a list of objects by `dn`, one in XML, and what
+/// an export holds beside policy.
+#[test]
+fn configurations_are_taken_as_an_apic_gives_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    std::fs::write(
+        at("base.json"),
+        r#"{"totalCount":"5","imdata":[
+            {"fvCtx":{"attributes":{"dn":"uni/tn-t/ctx-v","modTs":"2024-03-01T12:00:00.000+00:00"}}},
+            {"fvRsCtx":{"attributes":{"dn":"uni/tn-t/BD-b/rsctx","tnFvCtxName":"v"}}},
+            {"fvRsBd":{"attributes":{"dn":"uni/tn-t/ap-a/epg-w/rsbd","tnFvBDName":"b"}}},
+            {"fvRsBd":{"attributes":{"dn":"uni/tn-t/ap-a/epg-d/rsbd","tnFvBDName":"b"}}},
+            {"wholeOtherThing":{"attributes":{"dn":"uni/other-x"}}}]}"#,
+    )
+    .unwrap();
+    std::fs::write(
+        at("contract.xml"),
+        r#"<?xml version="1.0" encoding="UTF-8"?>
+        <!-- sql for all -->
+        <polUni><fvTenant name="t">
+          <vzFilter name="sql"><vzEntry name="e" etherT="ip" prot="tcp" dFromPort="5432" dToPort="5432"/></vzFilter>
+          <vzBrCP name="sql"><vzSubj name="s"><vzRsSubjFiltAtt tnVzFilterName="sql"/></vzSubj></vzBrCP>
+          <fvAp name="a"><fvAEPg name="d"><fvRsProv tnVzBrCPName="sql"/></fvAEPg>
+            <fvAEPg name="w"><fvRsCons tnVzBrCPName="sql"/></fvAEPg></fvAp>
+        </fvTenant></polUni>"#,
+    )
+    .unwrap();
+    let list = r#"[{"name":"w","epg":"t/a/w","ip":"10.0.0.1"},{"name":"d","epg":"t/a/d","ip":"10.0.0.2"}]"#;
+    std::fs::write(at("ends.json"), list).unwrap();
+    std::fs::write(
+        at("flows.jsonl"),
+        r#"{"from":"w","to":"10.0.0.2","proto":"tcp","dport":"5432"}"#,
+    )
+    .unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_selvage"));
+    command.args(["trace", "--config", "base.json", "--config", "contract.xml", "-o", "jsonl"]);
+    command.args(["--endpoints", "ends.json", "--flows", "flows.jsonl"]);
+    let output = command.current_dir(folder.path()).output().unwrap();
+    let (text, said) = (String::from_utf8(output.stdout), String::from_utf8(output.stderr));
+    let (text, said) = (text.unwrap(), said.unwrap());
+    assert!(text.contains(r#""verdict":"allow""#), "{text}{said}");
+    assert!(said.contains("class `wholeOtherThing` is not known here: 1 left out"), "{said}");
+    assert!(output.status.success());
 }
 
 fn check(folder: &Path, args: &[&str]) -> (Option<i32>, String, String) {

@@ -222,7 +222,8 @@ pub fn ip(text: &str) -> IpAddr {
 
 pub fn vrf() -> Vec<Object> {
     let (pairs, outside) = (Vec::new(), selvage_rules::Outside::default());
-    ext::Vrf { name: VRF.into(), scope: SCOPE, pairs, outside }.to_objects()
+    ext::Vrf { name: VRF.into(), scope: SCOPE, pairs, outside, arms: Default::default() }
+        .to_objects()
 }
 
 pub fn bridge_domain(dn: &str, number: u32, gateways: &[&str]) -> Vec<Object> {
@@ -237,6 +238,7 @@ pub fn bridge_domain(dn: &str, number: u32, gateways: &[&str]) -> Vec<Object> {
         routed: true,
         vrf: VRF.into(),
         gateways: gateways.iter().map(gateway).collect(),
+        arms: Default::default(),
     };
     bd.to_objects()
 }
@@ -252,7 +254,7 @@ pub fn group(dn: &str) -> Group {
         name: dn.into(),
         class,
         encap: GroupId(u32::from(class.0)),
-        bridge_domain: bd.into(),
+        within: ext::Within::BridgeDomain(bd.into()),
         pairs: vec![
             pair(WEB_CLASS, DB_CLASS, RuleSetId(1)),
             pair(DB_CLASS, WEB_CLASS, RuleSetId(2)),

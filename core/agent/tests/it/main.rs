@@ -14,4 +14,5 @@ mod controller;
 mod docker;
 mod drops;
 mod life;
+mod members;
 mod world;

@@ -3,5 +3,6 @@
 pub mod json;
 mod read;
 mod write;
+pub mod xml;
 
 pub use read::{BodyError, Flaw};

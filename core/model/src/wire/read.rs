@@ -13,9 +13,9 @@ use crate::{MAX_DEPTH, MAX_OBJECTS, Post};
 pub enum Flaw {
     /// It ends too early.
     Truncated,
-    /// It is no JSON.
+    /// It is no JSON, or no XML.
     Syntax,
-    /// It is JSON of another shape than objects have.
+    /// It is of another shape than objects have.
     Shape,
 }
 
@@ -23,6 +23,8 @@ pub enum Flaw {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}", self.text())]
 pub struct BodyError {
+    /// What it was read as: `JSON` or `XML`.
+    pub form: &'static str,
     /// What kind of thing is wrong.
     pub flaw: Flaw,
     /// What is wrong, in words.
@@ -38,11 +40,11 @@ impl BodyError {
     pub const CODE: u16 = 400;
 
     fn text(&self) -> String {
-        let BodyError { problem, line, column, .. } = self;
+        let BodyError { form, problem, line, column, .. } = self;
         match self.flaw {
             Flaw::Shape => format!("invalid data at line '{line}'. {problem}"),
             Flaw::Truncated | Flaw::Syntax => {
-                format!("JSON parsing failed - {problem} at line: {line}, column: {column}")
+                format!("{form} parsing failed - {problem} at line: {line}, column: {column}")
             }
         }
     }
@@ -70,7 +72,7 @@ fn flawed(error: &serde_json::Error) -> BodyError {
         Category::Data => Flaw::Shape,
         Category::Syntax | Category::Io => Flaw::Syntax,
     };
-    BodyError { flaw, problem, line, column }
+    BodyError { form: "JSON", flaw, problem, line, column }
 }
 
 /// `{CLASS: {..}}`

@@ -5,7 +5,7 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 use selvage_model::query::Filter;
-use selvage_model::wire::json;
+use selvage_model::wire::{json, xml};
 use selvage_model::{Changes, Dn, Edit, Post, Stamp, Tree, apply, canonical, initial_tree, schema};
 
 /// Few names, so that posts meet.
@@ -211,6 +211,7 @@ proptest! {
         }
         bytes[at] = byte;
         let _ = json::parse(&bytes);
+        let _ = xml::parse(&bytes);
     }
 
     #[test]

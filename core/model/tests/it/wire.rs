@@ -1,7 +1,7 @@
 //! The JSON that clients post and read.
 
 use selvage_model::query::{Query, Scope, modified};
-use selvage_model::wire::{Flaw, json};
+use selvage_model::wire::{Flaw, json, xml};
 use selvage_model::{MAX_DEPTH, Post};
 
 use crate::{acme, acme_post, dn, post};
@@ -19,6 +19,45 @@ fn a_body_is_read_as_it_was_written() {
         .child(Post::new("fvCtx").with("name", "v"))
         .child(Post::new("fvAp"));
     assert_eq!(json::parse(body), Ok(expected));
+}
+
+#[test]
+fn xml_says_what_json_says() {
+    let body = "\n<?xml version=\"1.0\"?>\n<!-- all of it -->\n<fvTenant name='acme' \
+                status=\"created, modified\">\n  <fvBD name=\"b\" descr=\"ä &quot;&#x71;uoted&quot;\"/>\n  \
+                <fvCtx name=\"v\"></fvCtx><fvAp/>\n</fvTenant>\n";
+    let expected = Post::new("fvTenant")
+        .with("name", "acme")
+        .with("status", "created, modified")
+        .child(Post::new("fvBD").with("name", "b").with("descr", "ä \"quoted\""))
+        .child(Post::new("fvCtx").with("name", "v"))
+        .child(Post::new("fvAp"));
+    assert_eq!(xml::parse(body.trim_start().as_bytes()), Ok(expected));
+}
+
+#[test]
+fn what_is_no_xml_says_what_and_where() {
+    let cases: &[(&[u8], Flaw, &str)] = &[
+        (b"", Flaw::Truncated, "line: 1"),
+        (b"<fvBD>\n<fvRsCtx/>", Flaw::Truncated, "line: 2"),
+        (b"<fvBD>\n</fvAp>", Flaw::Syntax, "line: 2"),
+        (b"<fvBD name='b", Flaw::Syntax, "XML parsing failed"),
+        (b"<fvBD name=b/>", Flaw::Shape, "line '1'"),
+        (b"<fvBD name='a' name='b'/>", Flaw::Shape, "line '1'"),
+        (b"<fvBD name='&who;'/>", Flaw::Shape, "attribute 'name'"),
+        (b"<fvBD>text</fvBD>", Flaw::Shape, "no text"),
+        (b"<fvBD/><fvBD/>", Flaw::Shape, "More than one object"),
+        (b"<!DOCTYPE x [<!ENTITY a 'b'>]><fvBD/>", Flaw::Shape, "document type"),
+        (b"<fvBD name='\xff'/>", Flaw::Syntax, "UTF-8"),
+    ];
+    for (body, flaw, text) in cases {
+        let error = xml::parse(body).unwrap_err();
+        let shown = String::from_utf8_lossy(body);
+        assert_eq!(error.flaw, *flaw, "{shown}: {error}");
+        assert!(error.to_string().contains(text), "{shown}: {error}");
+    }
+    let deep = "<fvAp>".repeat(MAX_DEPTH + 3);
+    assert!(xml::parse(deep.as_bytes()).unwrap_err().to_string().contains("levels"));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use selvage_rules::{BdId, ClassId, GroupId, RuleSetId};
 
 use super::{
     Malformed, bridge_domain_uri, class, expect_class, group_uri, missing, number, optional,
-    rooted, rule_set_reference, split, target_name, text,
+    rooted, rule_set_reference, split, target_name, text, vrf_uri,
 };
 use crate::Uri;
 use crate::mo::{Object, Reference, Value};
@@ -17,14 +17,23 @@ use crate::mo::{Object, Reference, Value};
 pub struct Group {
     /// DN of the group.
     pub name: Arc<str>,
-    /// Its class, within the VRF of its bridge domain.
+    /// Its class, within its VRF.
     pub class: ClassId,
     /// Its fabric-wide number.
     pub encap: GroupId,
-    /// DN of the bridge domain its endpoints live in.
-    pub bridge_domain: Arc<str>,
+    /// Where its endpoints live.
+    pub within: Within,
     /// The pairs in which it takes part.
     pub pairs: Vec<Pair>,
+}
+
+/// Where the endpoints of a group live, by DN.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Within {
+    /// In a bridge domain.
+    BridgeDomain(Arc<str>),
+    /// In any bridge domain of a VRF.
+    Vrf(Arc<str>),
 }
 
 /// `SelvagePair`: which rules hold from one class to another.
@@ -62,15 +71,19 @@ impl Group {
 
     /// The group and its pairs, as they travel.
     pub fn to_objects(&self) -> Vec<Object> {
-        let bridge_domain =
-            Reference::new(class::BRIDGE_DOMAIN, bridge_domain_uri(&self.bridge_domain));
+        let (property, within) = match &self.within {
+            Within::BridgeDomain(dn) => {
+                ("bridgeDomain", Reference::new(class::BRIDGE_DOMAIN, bridge_domain_uri(dn)))
+            }
+            Within::Vrf(dn) => ("vrf", Reference::new(class::VRF, vrf_uri(dn))),
+        };
         let uri = self.uri();
         let pairs = self.pairs.iter().map(|pair| pair.to_object(class::GROUP, &uri)).collect();
         let group = Object::new(class::GROUP, uri)
             .with("name", &*self.name)
             .with("classId", u64::from(self.class.0))
             .with("encapId", u64::from(self.encap.0))
-            .with("bridgeDomain", Value::Reference(bridge_domain));
+            .with(property, Value::Reference(within));
         rooted(group, pairs)
     }
 
@@ -79,11 +92,18 @@ impl Group {
         objects: impl IntoIterator<Item = &'a Object>,
     ) -> Result<Group, Malformed> {
         let (group, pairs) = split(objects, class::GROUP)?;
+        let within = match target_name(group, "vrf", class::VRF) {
+            Ok(vrf) => Within::Vrf(vrf.into()),
+            Err(_) => {
+                let domain = target_name(group, "bridgeDomain", class::BRIDGE_DOMAIN)?;
+                Within::BridgeDomain(domain.into())
+            }
+        };
         Ok(Group {
             name: text(group, "name")?,
             class: ClassId(number(group, "classId")?),
             encap: GroupId(number(group, "encapId")?),
-            bridge_domain: target_name(group, "bridgeDomain", class::BRIDGE_DOMAIN)?.into(),
+            within,
             pairs: pairs.map(Pair::from_object).collect::<Result<_, _>>()?,
         })
     }

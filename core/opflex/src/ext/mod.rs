@@ -4,11 +4,11 @@
 //! peers whose identity names the feature `selvage`:
 //!
 //! ```text
-//! SelvageGroup/<DN>/            name classId encapId bridgeDomain->
+//! SelvageGroup/<DN>/            name classId encapId bridgeDomain-> or vrf->
 //!   SelvagePair/<src>/<dst>/    srcClass dstClass ruleSet-> peer peerClass peerEncapId peerVni
-//! SelvageBridgeDomain/<DN>/     name vni mac routed vrf->
+//! SelvageBridgeDomain/<DN>/     name vni mac routed arms vrf->
 //!   SelvageSubnet/<ip>/<len>/   gateway prefixLen
-//! SelvageVrf/<DN>/              name scope
+//! SelvageVrf/<DN>/              name scope arms
 //!   SelvagePair/<src>/<dst>/    as above, for pairs in which either class is any
 //!   SelvagePrefix/<prefix>/     prefix name sourceClass destinationClass encapId
 //!   SelvageRoute/<prefix>/<node>/<via>/  prefix node link via
@@ -44,7 +44,7 @@ use std::sync::Arc;
 use selvage_rules::{NodeId, Revision, RuleSetId};
 
 pub use endpoint::{Host, Location};
-pub use group::{Group, Pair, PairPeer};
+pub use group::{Group, Pair, PairPeer, Within};
 pub use network::{BridgeDomain, Vrf};
 pub use outside::{Border, Outside};
 pub use rules::RuleSet;

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use selvage_rules::{BdId, Gateway, Mac, Outside, ScopeId};
+use selvage_rules::{Arm, BdId, Gateway, Mac, Outside, ScopeId};
 
 use super::{
-    Malformed, Pair, bridge_domain_uri, class, expect_class, flag, number, outside, parsed, rooted,
-    split, target_name, text, vrf_uri,
+    Malformed, Pair, bridge_domain_uri, class, expect_class, flag, missing, number, outside,
+    parsed, rooted, split, target_name, text, vrf_uri,
 };
 use crate::Uri;
 use crate::mo::{Object, Reference, Value};
@@ -26,6 +26,8 @@ pub struct BridgeDomain {
     pub vrf: Arc<str>,
     /// Its gateways.
     pub gateways: Vec<Gateway>,
+    /// Which of its endpoints are in another group than the one they are attached to.
+    pub arms: Arc<Vec<Arm>>,
 }
 
 impl BridgeDomain {
@@ -51,7 +53,7 @@ impl BridgeDomain {
             .with("mac", &*self.mac.to_string())
             .with("routed", self.routed)
             .with("vrf", Value::Reference(vrf));
-        rooted(bridge_domain, subnets)
+        rooted(with_arms(bridge_domain, &self.arms), subnets)
     }
 
     /// Reads a bridge domain and its subnets back.
@@ -71,6 +73,7 @@ impl BridgeDomain {
             routed: flag(object, "routed")?,
             vrf: target_name(object, "vrf", class::VRF)?.into(),
             gateways: subnets.map(gateway).collect::<Result<_, _>>()?,
+            arms: arms(object)?,
         })
     }
 }
@@ -86,6 +89,8 @@ pub struct Vrf {
     pub pairs: Vec<Pair>,
     /// The world outside; empty where nothing leads there.
     pub outside: Outside,
+    /// Which of its endpoints are in another group than the one they are attached to.
+    pub arms: Arc<Vec<Arm>>,
 }
 
 impl Vrf {
@@ -102,7 +107,7 @@ impl Vrf {
         let vrf = Object::new(class::VRF, uri)
             .with("name", &*self.name)
             .with("scope", u64::from(self.scope.0));
-        rooted(vrf, children)
+        rooted(with_arms(vrf, &self.arms), children)
     }
 
     /// Reads a VRF and its pairs back.
@@ -117,6 +122,20 @@ impl Vrf {
             }
         }
         let scope = ScopeId(number(vrf, "scope")?);
-        Ok(Vrf { name: text(vrf, "name")?, scope, pairs, outside: world })
+        let arms = arms(vrf)?;
+        Ok(Vrf { name: text(vrf, "name")?, scope, pairs, outside: world, arms })
     }
+}
+
+/// Arms travel as one text, in JSON: their order is what they mean, and objects have none.
+fn with_arms(object: Object, arms: &[Arm]) -> Object {
+    match serde_json::to_string(arms) {
+        Ok(text) if !arms.is_empty() => object.with("arms", &*text),
+        _ => object,
+    }
+}
+
+fn arms(object: &Object) -> Result<Arc<Vec<Arm>>, Malformed> {
+    let Some(text) = object.text("arms") else { return Ok(Arc::default()) };
+    serde_json::from_str(text).map(Arc::new).map_err(|_| missing(object, "arms"))
 }

@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
-use selvage_rules::{self as rules, GroupId, GroupKey, NodeId, PairKey, ScopeId, Source, Table};
+use selvage_rules::{
+    self as rules, Arm, GroupId, GroupKey, NodeId, PairKey, ScopeId, Source, Table,
+};
 
 use super::{
-    Border, BridgeDomain, Group, Malformed, Outside, Pair, RuleSet, Vrf, border_uri,
+    Border, BridgeDomain, Group, Malformed, Outside, Pair, RuleSet, Vrf, Within, border_uri,
     bridge_domain_uri, class, group_uri, outside_uri, rule_set_reference, vrf_uri,
 };
 use crate::mo::{Object, Reference};
@@ -80,10 +82,14 @@ impl<'a> Builder<'a> {
     fn group(&mut self, dn: &str) {
         let target = Reference::new(class::GROUP, group_uri(dn));
         let Some(group) = self.read(target, Group::from_objects) else { return };
-        let Some((scope, bd)) = self.bridge_domain(&group.bridge_domain) else { return };
+        let found = match &group.within {
+            Within::BridgeDomain(dn) => self.bridge_domain(dn).map(|(scope, bd)| (scope, Some(bd))),
+            Within::Vrf(dn) => self.vrf(dn).map(|scope| (scope, None)),
+        };
+        let Some((scope, bd)) = found else { return };
         let key = GroupKey { scope, class: group.class };
         self.slice.names.insert(key, group.name.clone());
-        self.slice.sources.insert(group.encap, Source { key, bd: Some(bd) });
+        self.slice.sources.insert(group.encap, Source { key, bd });
         let entry = rules::Group { name: group.name, bd, encap: group.encap };
         self.slice.table.groups.insert(key, entry);
         self.pairs(scope, group.pairs);
@@ -112,6 +118,7 @@ impl<'a> Builder<'a> {
         gateways.sort_unstable();
         let (name, mac, routed) = (bd.name, bd.mac, bd.routed);
         let entry = rules::BridgeDomain { name, scope, mac, routed, gateways };
+        self.arms(&entry.name, bd.arms);
         self.slice.table.bridge_domains.insert(bd.id, entry);
         Some((scope, bd.id))
     }
@@ -119,12 +126,19 @@ impl<'a> Builder<'a> {
     fn vrf(&mut self, dn: &str) -> Option<ScopeId> {
         let target = Reference::new(class::VRF, vrf_uri(dn));
         let vrf = self.read(target, Vrf::from_objects)?;
+        self.arms(&vrf.name, vrf.arms);
         let known = self.slice.table.vrfs.insert(vrf.scope, rules::Vrf { name: vrf.name });
         if known.is_none() {
             self.pairs(vrf.scope, vrf.pairs);
             self.outside(vrf.scope, vrf.outside);
         }
         Some(vrf.scope)
+    }
+
+    fn arms(&mut self, of: &Arc<str>, arms: Arc<Vec<Arm>>) {
+        if !arms.is_empty() {
+            self.slice.table.arms.insert(Arc::clone(of), arms);
+        }
     }
 
     fn outside(&mut self, scope: ScopeId, world: rules::Outside) {

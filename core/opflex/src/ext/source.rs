@@ -8,7 +8,7 @@ use selvage_rules::{
 };
 
 use super::{
-    Border, BridgeDomain, Group, Outside, Pair, PairPeer, RuleSet, Vrf, border_uri,
+    Border, BridgeDomain, Group, Outside, Pair, PairPeer, RuleSet, Vrf, Within, border_uri,
     bridge_domain_uri, class, group_uri, outside_uri, rule_set_reference, vrf_uri,
 };
 use crate::Uri;
@@ -67,7 +67,8 @@ impl SelvageSource {
             }
         }
         for (name, scope) in &new.vrfs {
-            let same_world = self.table.outside.get(scope) == new.table.outside.get(scope);
+            let same_world = self.table.outside.get(scope) == new.table.outside.get(scope)
+                && self.table.arms.get(name) == new.table.arms.get(name);
             if self.vrfs.get(name) != Some(scope) || !same_world {
                 change.changed.insert(vrf_reference(name));
             }
@@ -147,8 +148,7 @@ impl SelvageSource {
     fn same_group(&self, new: &SelvageSource, key: &GroupKey) -> bool {
         let view = |source: &SelvageSource| {
             let group = source.table.groups.get(key)?;
-            let bd = source.table.bridge_domains.get(&group.bd)?;
-            Some((group.name.clone(), group.encap, bd.name.clone()))
+            Some((group.name.clone(), group.encap, source.within(key, group)?))
         };
         view(self) == view(new)
     }
@@ -157,7 +157,7 @@ impl SelvageSource {
         let view = |source: &SelvageSource| {
             let bd = source.table.bridge_domains.get(&id)?;
             let vrf = source.table.vrfs.get(&bd.scope)?;
-            Some((bd.clone(), vrf.name.clone()))
+            Some((bd.clone(), vrf.name.clone(), source.table.arms.get(&bd.name).cloned()))
         };
         view(self) == view(new)
     }
@@ -186,8 +186,8 @@ impl SelvageSource {
         };
         let peer = other.and_then(|class| {
             let group = self.table.groups.get(&GroupKey { scope: key.scope, class })?;
-            let bd = Some(group.bd);
-            Some(PairPeer { name: group.name.clone(), class, encap: group.encap, bd })
+            let name = group.name.clone();
+            Some(PairPeer { name, class, encap: group.encap, bd: group.bd })
         });
         Some(Pair { src: key.src, dst: key.dst, rule_set, peer })
     }
@@ -197,13 +197,21 @@ impl SelvageSource {
         keys.filter_map(|key| self.pair(&home, key)).collect()
     }
 
+    /// Where the endpoints of a group live; `None` if the table lacks that.
+    fn within(&self, key: &GroupKey, group: &rules::Group) -> Option<Within> {
+        Some(match group.bd {
+            Some(bd) => Within::BridgeDomain(self.table.bridge_domains.get(&bd)?.name.clone()),
+            None => Within::Vrf(self.table.vrfs.get(&key.scope)?.name.clone()),
+        })
+    }
+
     fn group(&self, name: &str) -> Option<Vec<Object>> {
         let key = self.groups.get(name)?;
         let group = self.table.groups.get(key)?;
-        let bridge_domain = self.table.bridge_domains.get(&group.bd)?.name.clone();
+        let within = self.within(key, group)?;
         let (name, class, encap) = (group.name.clone(), key.class, group.encap);
         let pairs = self.pairs(Home::Group(*key));
-        Some(Group { name, class, encap, bridge_domain, pairs }.to_objects())
+        Some(Group { name, class, encap, within, pairs }.to_objects())
     }
 
     fn bridge_domain(&self, name: &str) -> Option<Vec<Object>> {
@@ -211,14 +219,17 @@ impl SelvageSource {
         let rules::BridgeDomain { name, scope, mac, routed, gateways } =
             self.table.bridge_domains.get(&id)?.clone();
         let vrf = self.table.vrfs.get(&scope)?.name.clone();
-        Some(BridgeDomain { name, id, mac, routed, vrf, gateways }.to_objects())
+        let arms = self.table.arms.get(&name).cloned().unwrap_or_default();
+        Some(BridgeDomain { name, id, mac, routed, vrf, gateways, arms }.to_objects())
     }
 
     fn vrf(&self, name: &str) -> Option<Vec<Object>> {
         let scope = *self.vrfs.get(name)?;
         let name = self.table.vrfs.get(&scope)?.name.clone();
         let outside = self.table.outside.get(&scope).cloned().unwrap_or_default();
-        Some(Vrf { name, scope, pairs: self.pairs(Home::Vrf(scope)), outside }.to_objects())
+        let arms = self.table.arms.get(&name).cloned().unwrap_or_default();
+        let pairs = self.pairs(Home::Vrf(scope));
+        Some(Vrf { name, scope, pairs, outside, arms }.to_objects())
     }
 
     fn outside(&self, name: &str) -> Option<Vec<Object>> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use selvage_opflex::ext::{
-    Applied, BridgeDomain, Group, Host, Location, Malformed, Pair, PairPeer, RuleSet, Vrf,
+    Applied, BridgeDomain, Group, Host, Location, Malformed, Pair, PairPeer, RuleSet, Vrf, Within,
     revision_object, revision_of, slice,
 };
 use selvage_opflex::message::Update;
@@ -13,9 +13,9 @@ use selvage_opflex::mo::{Object, Reference};
 use selvage_opflex::modb::Modb;
 use selvage_opflex::server::PolicySource;
 use selvage_rules::{
-    Action, BdId, ClassId, Encapsulation, EndpointId, EtherMatch, EtherType, Gateway, GroupId,
-    IcmpMatch, Mac, Match, Origin, PortRange, Reason, Revision, Rule, RuleId, RuleSetId, ScopeId,
-    TcpFlags, TcpMatch, Treatment,
+    Action, Arm, BdId, ClassId, Comparison, Encapsulation, EndpointId, EtherMatch, EtherType,
+    Gateway, GroupId, IcmpMatch, Mac, Match, Origin, PortRange, Prefix, Reason, Revision, Rule,
+    RuleId, RuleSetId, ScopeId, TcpFlags, TcpMatch, Test, Treatment,
 };
 
 use crate::support::{Policy, group_name};
@@ -90,28 +90,54 @@ fn travelled(objects: &[Object]) -> Vec<Object> {
     serde_json::from_str(&text).unwrap()
 }
 
+fn within() -> impl Strategy<Value = Within> {
+    (any::<bool>(), name()).prop_map(|(is_vrf, dn)| match is_vrf {
+        true => Within::Vrf(dn),
+        false => Within::BridgeDomain(dn),
+    })
+}
+
+fn arms() -> impl Strategy<Value = Arc<Vec<Arm>>> {
+    let test = prop_oneof![
+        any::<[u8; 6]>().prop_map(|mac| Test::Mac(Mac(mac))),
+        any::<std::net::IpAddr>().prop_map(|ip| Test::Ip(Prefix::new(ip, 24).unwrap())),
+        name().prop_map(|name| Test::All(vec![Test::Attached(name.clone()), Test::Within(name)])),
+        name().prop_map(|value| Test::Label {
+            keys: vec!["tag".into()],
+            comparison: Comparison::Contains,
+            value,
+        }),
+    ];
+    let arm = (test, proptest::option::of(name()), name()).prop_map(|(test, group, cause)| Arm {
+        test,
+        group,
+        cause,
+    });
+    proptest::collection::vec(arm, 0..4).prop_map(Arc::new)
+}
+
 proptest! {
     #[test]
-    fn groups(name in name(), class in 1u16.., encap in 1u32.., bridge_domain in name(),
+    fn groups(name in name(), class in 1u16.., encap in 1u32.., within in within(),
               pairs in proptest::collection::vec(pair(), 0..5)) {
         let (class, encap) = (ClassId(class), GroupId(encap));
-        let group = Group { name, class, encap, bridge_domain, pairs };
+        let group = Group { name, class, encap, within, pairs };
         prop_assert_eq!(Group::from_objects(&travelled(&group.to_objects())), Ok(group));
     }
 
     #[test]
-    fn vrfs(name in name(), scope in 1u32.., pairs in proptest::collection::vec(pair(), 0..5)) {
-        let vrf = Vrf { name, scope: ScopeId(scope), pairs, outside: Default::default() };
+    fn vrfs(name in name(), scope in 1u32.., arms in arms(), pairs in proptest::collection::vec(pair(), 0..5)) {
+        let vrf = Vrf { name, scope: ScopeId(scope), pairs, outside: Default::default(), arms };
         prop_assert_eq!(Vrf::from_objects(&travelled(&vrf.to_objects())), Ok(vrf));
     }
 
     #[test]
     fn bridge_domains(name in name(), id in 1u32.., mac in any::<[u8; 6]>(), routed in any::<bool>(),
-                      vrf in name(),
+                      vrf in name(), arms in arms(),
                       gateways in proptest::collection::vec(any::<(std::net::IpAddr, u8)>(), 0..4)) {
         let gateways =
             gateways.into_iter().map(|(ip, prefix_len)| Gateway { ip, prefix_len }).collect();
-        let bd = BridgeDomain { name, id: BdId(id), mac: Mac(mac), routed, vrf, gateways };
+        let bd = BridgeDomain { name, id: BdId(id), mac: Mac(mac), routed, vrf, gateways, arms };
         prop_assert_eq!(BridgeDomain::from_objects(&travelled(&bd.to_objects())), Ok(bd));
     }
 
@@ -197,9 +223,14 @@ proptest! {
 
 #[test]
 fn a_malformed_object_is_named_with_its_property() {
-    let objects =
-        Vrf { name: "v".into(), scope: ScopeId(1), pairs: Vec::new(), outside: Default::default() }
-            .to_objects();
+    let objects = Vrf {
+        name: "v".into(),
+        scope: ScopeId(1),
+        pairs: Vec::new(),
+        outside: Default::default(),
+        arms: Default::default(),
+    }
+    .to_objects();
     let mut broken = objects[0].clone();
     broken.properties.retain(|(name, _)| &**name != "scope");
     let error = Vrf::from_objects([&broken]).unwrap_err();

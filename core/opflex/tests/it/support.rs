@@ -57,7 +57,7 @@ impl Policy {
         table.bridge_domains.insert(BdId(2), bd);
         for index in &self.groups {
             let encap = GroupId(1000 + u32::try_from(*index).unwrap());
-            let group = Group { name: group_name(*index).into(), bd: BdId(2), encap };
+            let group = Group { name: group_name(*index).into(), bd: Some(BdId(2)), encap };
             table.groups.insert(GroupKey { scope: SCOPE, class: class(*index) }, group);
         }
         for ((src, dst), port) in &self.pairs {

@@ -6,21 +6,27 @@
 mod line;
 mod names;
 mod protect;
+mod told;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use selvage_model::{Dn, Tree};
-use selvage_rules::{Action, Packet, Reason, TcpFlags, Verdict, proto};
+use selvage_rules::{Action, EtherType, Packet, Reason, TcpFlags, Verdict, proto};
 use serde::Serialize;
 
 use crate::compile::Compiled;
 use crate::front;
+use crate::members::{self, Membership};
 use crate::trace::{self, Side, Treated};
 
-pub use line::{Ether, Flags, OneOrMany, Question, State, Told};
+use line::State;
+pub use line::{Flags, Question};
 pub use names::NameOrNumber;
 use protect::{Guard, Pass};
+pub use told::{External, OneOrMany, Told};
+use told::{Read, Where};
 
 /// What becomes of the packet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -45,6 +51,12 @@ pub struct Answer {
     /// What else happens to it if it passes.
     #[serde(flatten)]
     pub treated: Treated,
+    /// DN of what chose the sender's group, where that is not the one it is attached to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from_by: Option<String>,
+    /// DN of what chose the receiver's group, likewise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub to_by: Option<String>,
 }
 
 /// A question or an endpoint that cannot be understood.
@@ -68,12 +80,21 @@ pub enum BatchError {
         /// The name.
         name: String,
     },
-    /// Text that is no DN.
-    #[error("endpoint `{name}`: `{text}` is no DN")]
-    NoDn {
-        /// The endpoint.
-        name: String,
-        /// The text.
+    /// A field that nobody knows, and that somebody meant.
+    #[error("unknown field `{field}`; did you mean `{meant}`?")]
+    Misspelt {
+        /// The field.
+        field: String,
+        /// What it looks like.
+        meant: String,
+    },
+    /// Ports without a protocol that has them.
+    #[error("a port needs a `proto` that has ports")]
+    PortsOfWhat,
+    /// An address that several endpoints have.
+    #[error("several endpoints have the address `{text}`; name one")]
+    WhichEnd {
+        /// The address.
         text: String,
     },
     /// An end that is no endpoint and no address.
@@ -100,14 +121,9 @@ pub fn learned(tree: &Tree) -> Vec<Told> {
         let taken = endpoint.name.is_empty() || by_name.contains_key(&endpoint.name);
         let name = if taken { endpoint.dn.to_string() } else { endpoint.name };
         let told = Told {
-            name: name.clone(),
-            epg: Some(endpoint.group.to_string()),
-            external: None,
-            ip: OneOrMany::Many(endpoint.ips),
+            ip: OneOrMany::Many(endpoint.ips.iter().map(ToString::to_string).collect()),
             mac: endpoint.mac.map(|mac| mac.to_string()),
-            vrf: None,
-            l3out: None,
-            attributes: BTreeMap::new(),
+            ..Told::inside(&name, &endpoint.group)
         };
         by_name.insert(name, told);
     }
@@ -117,90 +133,91 @@ pub fn learned(tree: &Tree) -> Vec<Told> {
 /// Where an endpoint is.
 #[derive(Debug, Clone)]
 enum Seat {
-    Inside(Dn),
+    Inside { member: Membership, ips: Vec<IpAddr>, policies: Vec<Arc<str>> },
     Outside { vrf: Dn, ip: IpAddr },
+}
+
+impl Seat {
+    /// The same, where just this of its addresses is meant.
+    fn only(&self, ip: IpAddr) -> Seat {
+        match self {
+            Seat::Inside { member, policies, .. } => {
+                let (member, policies) = (member.clone(), policies.clone());
+                Seat::Inside { member, ips: vec![ip], policies }
+            }
+            Seat::Outside { vrf, .. } => Seat::Outside { vrf: vrf.clone(), ip },
+        }
+    }
+
+    fn ips(&self) -> &[IpAddr] {
+        match self {
+            Seat::Inside { ips, .. } => ips,
+            Seat::Outside { ip, .. } => std::slice::from_ref(ip),
+        }
+    }
 }
 
 /// A compiled policy, and endpoints in it.
 #[derive(Debug)]
 pub struct Batch<'c> {
     compiled: &'c Compiled,
-    seats: BTreeMap<String, Seat>,
-    guards: BTreeMap<String, Guard>,
-    names_by_ip: BTreeMap<IpAddr, String>,
+    seats: BTreeMap<String, Result<Seat, BatchError>>,
+    by_address: BTreeMap<IpAddr, Vec<String>>,
 }
 
 impl<'c> Batch<'c> {
-    /// # Errors
-    /// All that is wrong with the endpoints, at once.
-    pub fn new(compiled: &'c Compiled, told: &[Told]) -> Result<Batch<'c>, Vec<BatchError>> {
-        let mut batch = Batch {
-            compiled,
-            seats: BTreeMap::new(),
-            guards: BTreeMap::new(),
-            names_by_ip: BTreeMap::new(),
-        };
-        let mut wrong = Vec::new();
+    /// Seats `told`. An endpoint that cannot be understood is an error of every flow that names it.
+    pub fn new(compiled: &'c Compiled, told: &[Told]) -> Batch<'c> {
+        let mut batch = Batch { compiled, seats: BTreeMap::new(), by_address: BTreeMap::new() };
         for endpoint in told {
-            match batch.seat(endpoint) {
-                Err(error) => wrong.push(error),
-                Ok(seat) => {
-                    for ip in endpoint.ip.as_slice().iter().chain(&endpoint.external) {
-                        batch.names_by_ip.entry(*ip).or_insert_with(|| endpoint.name.clone());
-                    }
-                    batch.guards.insert(endpoint.name.clone(), batch.guard(endpoint, &seat));
-                    if batch.seats.insert(endpoint.name.clone(), seat).is_some() {
-                        wrong.push(BatchError::Twice { name: endpoint.name.clone() });
-                    }
-                }
+            let name = &endpoint.name;
+            let seat = endpoint.read().and_then(|read| batch.seat(name, read));
+            for ip in seat.iter().flat_map(Seat::ips) {
+                batch.by_address.entry(*ip).or_default().push(name.clone());
             }
+            let twice = || Err(BatchError::Twice { name: name.clone() });
+            let seat = if batch.seats.contains_key(name) { twice() } else { seat };
+            batch.seats.insert(name.clone(), seat);
         }
-        if wrong.is_empty() { Ok(batch) } else { Err(wrong) }
+        batch
     }
 
-    fn seat(&self, told: &Told) -> Result<Seat, BatchError> {
-        let dn = |text: &String| {
-            let bad = || BatchError::NoDn { name: told.name.clone(), text: text.clone() };
-            text.parse::<Dn>().map_err(|_| bad())
-        };
-        let outside = told.external.or(match told.ip.as_slice() {
-            [ip] if told.epg.is_none() && (told.vrf.is_some() || told.l3out.is_some()) => Some(*ip),
-            _ => None,
-        });
-        match (&told.epg, outside) {
-            (Some(epg), None) => dn(epg).map(Seat::Inside),
-            (None, Some(ip)) => {
-                let vrf = told.vrf.as_ref().map(dn).transpose()?;
-                let l3out = told.l3out.as_ref().map(dn).transpose()?;
-                let vrf = vrf.or_else(|| self.vrf_of_l3out(&l3out?));
+    /// What is wrong with the endpoints.
+    pub fn misunderstood(&self) -> impl Iterator<Item = &BatchError> {
+        self.seats.values().filter_map(|seat| seat.as_ref().err())
+    }
+
+    fn seat(&self, name: &str, read: Read) -> Result<Seat, BatchError> {
+        match read.place {
+            Where::Inside(group) if self.compiled.intent.externals.contains_key(&group) => {
+                let member =
+                    Membership { attached: group.clone(), group: Some(group), cause: None };
+                Ok(Seat::Inside { member, ips: read.ips, policies: Vec::new() })
+            }
+            Where::Inside(group) => {
+                let facts = members::facts(name, read.mac, &read.ips, &read.attributes);
+                let member = members::of(self.compiled, &group, &facts);
+                let named = read.attributes.iter().filter(|(key, _)| key == protect::ATTRIBUTE);
+                let table = &self.compiled.table;
+                let policies =
+                    named.flat_map(|(_, text)| protect::named(table, &group, text)).collect();
+                Ok(Seat::Inside { member, ips: read.ips, policies })
+            }
+            Where::Outside { vrf, l3out, ip } => {
+                let vrf = vrf.or_else(|| self.compiled.intent.l3outs.get(&l3out?).cloned());
                 vrf.map(|vrf| Seat::Outside { vrf, ip })
-                    .ok_or_else(|| BatchError::NoVrf { name: told.name.clone() })
+                    .ok_or_else(|| BatchError::NoVrf { name: name.to_owned() })
             }
-            _ => Err(BatchError::Nowhere { name: told.name.clone() }),
         }
     }
 
-    /// What protects an endpoint, and its addresses for whoever is protected from it.
-    fn guard(&self, told: &Told, seat: &Seat) -> Guard {
-        let addresses = told.ip.as_slice().iter().chain(&told.external).copied().collect();
-        let policies = match (seat, told.attributes.get(protect::ATTRIBUTE)) {
-            (Seat::Inside(group), Some(text)) => protect::named(&self.compiled.table, group, text),
-            _ => Vec::new(),
+    /// What protects an end of a flow, and its addresses for whoever is protected from it.
+    fn guard(seat: &Seat) -> Guard {
+        let policies = match seat {
+            Seat::Inside { policies, .. } => policies.clone(),
+            Seat::Outside { .. } => Vec::new(),
         };
-        Guard { policies, addresses }
-    }
-
-    /// The guard of whoever a flow calls so; an address that is no endpoint's has none.
-    fn guard_of(&self, text: &str) -> Guard {
-        let ip = text.parse().ok();
-        let by_ip = || self.guards.get(self.names_by_ip.get(&ip?)?);
-        let known = self.guards.get(text).or_else(by_ip).cloned();
-        known.unwrap_or_else(|| Guard { addresses: ip.into_iter().collect(), ..Guard::default() })
-    }
-
-    fn vrf_of_l3out(&self, l3out: &Dn) -> Option<Dn> {
-        let externals = &self.compiled.intent.externals;
-        externals.iter().find(|(dn, _)| l3out.contains(dn)).map(|(_, e)| e.vrf.clone())
+        Guard { policies, addresses: seat.ips().to_vec() }
     }
 
     /// What becomes of one packet.
@@ -208,11 +225,13 @@ impl<'c> Batch<'c> {
     /// # Errors
     /// When the question cannot be understood.
     pub fn ask(&self, question: &Question) -> Result<Answer, BatchError> {
-        let packet = question.packet()?;
+        let state = question.state()?;
         let (from, to) = self.ends(question)?;
-        let (from, to) = (self.stand(&from, true), self.stand(&to, false));
-        let guards = [&question.from, &question.to].map(|text| self.guard_of(text));
-        let (verdict, stopped_by) = match question.state {
+        let packet = question.packet(family(&from, &to))?;
+        let guards = [&from, &to].map(Batch::guard);
+        let (from, to) =
+            (self.stand(&from, true, packet.ether), self.stand(&to, false, packet.ether));
+        let (verdict, stopped_by) = match state {
             State::New => self.pass(&from, &to, &packet, &guards),
             State::Established => self.pass_reply(&from, &to, &packet, &guards),
         };
@@ -221,6 +240,7 @@ impl<'c> Batch<'c> {
             _ => Treated::default(),
         };
         let answer = self.answer(verdict, treated, from.group, to.group);
+        let answer = Answer { from_by: from.cause, to_by: to.cause, ..answer };
         Ok(match stopped_by {
             Some(origin) => Answer { origin, ..answer },
             None => answer,
@@ -229,32 +249,77 @@ impl<'c> Batch<'c> {
 
     /// Both ends. An address that is no endpoint's is outside the VRF of the other end.
     fn ends(&self, question: &Question) -> Result<(Seat, Seat), BatchError> {
-        let known = |text: &str| {
-            let by_ip = || self.names_by_ip.get(&text.parse::<IpAddr>().ok()?);
-            self.seats.get(text).or_else(|| self.seats.get(by_ip()?)).cloned()
+        let (from, to) = (self.named(&question.from)?, self.named(&question.to)?);
+        let sender = match from {
+            Some(seat) => seat.clone(),
+            None => self.at_address(&question.from, to)?,
         };
-        let bare = |text: &str, other: Option<&Seat>| {
-            let ip: Option<IpAddr> = text.parse().ok();
-            let vrf = match other {
-                Some(Seat::Inside(group)) => self.compiled.intent.vrf_of(group).cloned(),
-                Some(Seat::Outside { vrf, .. }) => Some(vrf.clone()),
-                None => None,
-            };
-            let seat = ip.zip(vrf).map(|(ip, vrf)| Seat::Outside { vrf, ip });
-            seat.ok_or_else(|| BatchError::NoEnd { text: text.to_owned() })
+        let receiver = match to {
+            Some(seat) => seat.clone(),
+            None => self.at_address(&question.to, Some(&sender))?,
         };
-        let (from, to) = (known(&question.from), known(&question.to));
-        let from_seat = from.clone().map_or_else(|| bare(&question.from, to.as_ref()), Ok)?;
-        let to_seat = to.map_or_else(|| bare(&question.to, from.as_ref()), Ok)?;
-        Ok((from_seat, to_seat))
+        Ok((sender, receiver))
     }
 
-    fn stand(&self, seat: &Seat, sends: bool) -> Stand {
+    fn named(&self, text: &str) -> Result<Option<&Seat>, BatchError> {
+        self.seats.get(text).map(|seat| seat.as_ref().map_err(Clone::clone)).transpose()
+    }
+
+    /// Whoever has an address, as seen from the other end: an endpoint of its VRF, else an endpoint of
+    /// a VRF that shares with it, else the world outside.
+    fn at_address(&self, text: &str, other: Option<&Seat>) -> Result<Seat, BatchError> {
+        let no_end = || BatchError::NoEnd { text: text.to_owned() };
+        let ip = told::address(text).ok_or_else(no_end)?;
+        let vrf = other.and_then(|seat| self.vrf_of(seat));
+        let names = self.by_address.get(&ip).map(Vec::as_slice).unwrap_or_default();
+        let seats: Vec<Seat> = names
+            .iter()
+            .filter_map(|name| self.seats.get(name)?.as_ref().ok())
+            .map(|seat| seat.only(ip))
+            .collect();
+        let of_vrf = |seat: &&Seat| vrf.is_none() || self.vrf_of(seat) == vrf;
+        let shares = |seat: &&Seat| other.is_some_and(|other| self.meet(other, seat));
+        let near: Vec<&Seat> = seats.iter().filter(of_vrf).collect();
+        let near = if near.is_empty() { seats.iter().filter(shares).collect() } else { near };
+        match (near.as_slice(), vrf, seats.as_slice()) {
+            ([seat], ..) => Ok((*seat).clone()),
+            ([], Some(vrf), far) => match (trace::side_of_address(self.compiled, &vrf, ip), far) {
+                (None, [seat]) => Ok(seat.clone()),
+                _ => Ok(Seat::Outside { vrf, ip }),
+            },
+            ([], None, _) => Err(no_end()),
+            _ => Err(BatchError::WhichEnd { text: text.to_owned() }),
+        }
+    }
+
+    fn meet(&self, a: &Seat, b: &Seat) -> bool {
+        let ether = family(a, b);
+        let side = |seat| self.stand(seat, true, ether).side;
+        side(a).zip(side(b)).is_some_and(|(a, b)| trace::meet(self.compiled, &a, &b, ether))
+    }
+
+    fn vrf_of(&self, seat: &Seat) -> Option<Dn> {
         match seat {
-            Seat::Inside(group) => Stand {
-                side: trace::side(self.compiled, group),
+            Seat::Inside { member, .. } => self.compiled.intent.vrf_of(&member.attached).cloned(),
+            Seat::Outside { vrf, .. } => Some(vrf.clone()),
+        }
+    }
+
+    fn stand(&self, seat: &Seat, sends: bool, ether: EtherType) -> Stand {
+        let of_family = |ip: &&IpAddr| ip.is_ipv6() == (ether == EtherType::IPV6);
+        let ip = seat.ips().iter().find(of_family).copied();
+        match seat {
+            Seat::Inside { member, .. } => Stand {
+                side: match &member.group {
+                    Some(group) if self.compiled.externals.contains_key(group) => {
+                        trace::side(self.compiled, group)
+                    }
+                    _ => trace::side_of_member(self.compiled, member),
+                }
+                .map(|side| side.at(ip)),
                 lack: Reason::Quarantine,
-                group: Some(group.to_string()),
+                group: Some(member.group.as_ref().unwrap_or(&member.attached).to_string()),
+                cause: member.cause.as_ref().map(ToString::to_string),
             },
             Seat::Outside { vrf, ip } => {
                 let found = trace::side_of_address(self.compiled, vrf, *ip);
@@ -262,6 +327,7 @@ impl<'c> Batch<'c> {
                     group: found.as_ref().map(|(name, _)| name.to_string()),
                     side: found.map(|(_, side)| side),
                     lack: if sends { Reason::UnknownSource } else { Reason::UnknownDestination },
+                    cause: None,
                 }
             }
         }
@@ -348,6 +414,8 @@ impl<'c> Batch<'c> {
             from_group: from,
             to_group: to,
             treated,
+            from_by: None,
+            to_by: None,
         }
     }
 }
@@ -368,12 +436,20 @@ fn guarded(verdict: Verdict, gate: impl FnOnce() -> Pass) -> (Verdict, Option<Ve
     }
 }
 
+/// The address family that both ends have; IPv4 where they have both, or none is known.
+fn family(from: &Seat, to: &Seat) -> EtherType {
+    let lacks_v4 = |seat: &Seat| !seat.ips().is_empty() && seat.ips().iter().all(IpAddr::is_ipv6);
+    if lacks_v4(from) || lacks_v4(to) { EtherType::IPV6 } else { EtherType::IPV4 }
+}
+
 /// One end of a flow, as far as policy knows it.
 struct Stand {
     side: Option<Side>,
     /// What it means that there is no side.
     lack: Reason,
     group: Option<String>,
+    /// What chose it.
+    cause: Option<String>,
 }
 
 /// The packet that `reply` answers: ports exchanged, the first of its connection.

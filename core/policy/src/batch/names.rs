@@ -15,28 +15,94 @@ pub enum NameOrNumber {
 }
 
 impl NameOrNumber {
+    /// The number; `None` where it says that it is none in particular.
     pub(super) fn read<T: TryFrom<u64>>(
         &self,
         what: &'static str,
         names: &[(&str, u64)],
-    ) -> Result<T, BatchError> {
+    ) -> Result<Option<T>, BatchError> {
         let number = match self {
             NameOrNumber::Number(number) => Some(*number),
-            NameOrNumber::Name(text) => text.parse().ok().or_else(|| {
-                let named = names.iter().find(|(name, _)| name.eq_ignore_ascii_case(text));
-                named.map(|(_, number)| *number)
-            }),
+            NameOrNumber::Name(text) => {
+                let text = text.trim();
+                if UNSPECIFIED.iter().any(|word| word.eq_ignore_ascii_case(text)) {
+                    return Ok(None);
+                }
+                let hex = text.strip_prefix("0x").and_then(|hex| u64::from_str_radix(hex, 16).ok());
+                text.parse().ok().or(hex).or_else(|| {
+                    let named = names.iter().find(|(name, _)| name.eq_ignore_ascii_case(text));
+                    named.map(|(_, number)| *number)
+                })
+            }
         };
-        let bad = || {
-            let text = match self {
-                NameOrNumber::Number(number) => number.to_string(),
-                NameOrNumber::Name(text) => text.clone(),
-            };
-            BatchError::NoSuch { what, text }
+        number.and_then(|number| T::try_from(number).ok()).map(Some).ok_or_else(|| self.bad(what))
+    }
+
+    /// What is to be said if it is none of these.
+    pub(super) fn bad(&self, what: &'static str) -> BatchError {
+        let text = match self {
+            NameOrNumber::Number(number) => number.to_string(),
+            NameOrNumber::Name(text) => text.clone(),
         };
-        number.and_then(|number| T::try_from(number).ok()).ok_or_else(bad)
+        BatchError::NoSuch { what, text }
     }
 }
+
+/// Words that stand for none in particular.
+const UNSPECIFIED: [&str; 4] = ["", "unspecified", "any", "ip"];
+
+/// Names of `vzEntry.etherT`.
+pub(super) const ETHER_TYPES: &[(&str, u64)] = &[
+    ("ipv4", 0x0800),
+    ("ipv6", 0x86dd),
+    ("arp", 0x0806),
+    ("trill", 0x22f3),
+    ("mpls_ucast", 0x8847),
+    ("mac_security", 0x88e5),
+    ("fcoe", 0x8906),
+];
+
+/// Names of `vzEntry.dFromPort`, and some that people write.
+pub(super) const PORTS: &[(&str, u64)] = &[
+    ("ftpData", 20),
+    ("ftp", 21),
+    ("ssh", 22),
+    ("telnet", 23),
+    ("smtp", 25),
+    ("dns", 53),
+    ("http", 80),
+    ("pop3", 110),
+    ("ntp", 123),
+    ("snmp", 161),
+    ("https", 443),
+    ("rtsp", 554),
+];
+
+/// Names of `vzEntry.matchDscp` (RFC 2474, 2597, 3246 and 5865).
+pub(super) const CODE_POINTS: &[(&str, u64)] = &[
+    ("CS0", 0),
+    ("CS1", 8),
+    ("AF11", 10),
+    ("AF12", 12),
+    ("AF13", 14),
+    ("CS2", 16),
+    ("AF21", 18),
+    ("AF22", 20),
+    ("AF23", 22),
+    ("CS3", 24),
+    ("AF31", 26),
+    ("AF32", 28),
+    ("AF33", 30),
+    ("CS4", 32),
+    ("AF41", 34),
+    ("AF42", 36),
+    ("AF43", 38),
+    ("CS5", 40),
+    ("VA", 44),
+    ("EF", 46),
+    ("CS6", 48),
+    ("CS7", 56),
+];
 
 /// Names of `vzEntry.prot`.
 pub(super) const PROTOCOLS: &[(&str, u64)] = &[
@@ -45,9 +111,14 @@ pub(super) const PROTOCOLS: &[(&str, u64)] = &[
     ("tcp", 6),
     ("egp", 8),
     ("igp", 9),
+    ("ipip", 4),
+    ("gre", 47),
+    ("esp", 50),
+    ("ah", 51),
     ("udp", 17),
     ("icmpv6", 58),
     ("icmp6", 58),
+    ("ipv6-icmp", 58),
     ("eigrp", 88),
     ("ospf", 89),
     ("ospfigp", 89),
@@ -82,7 +153,20 @@ pub(super) const ICMPV6_TYPES: &[(&str, u64)] = &[
 ];
 
 /// Names of `vzEntry.arpOpc`.
-pub(super) const ARP_OPERATIONS: &[(&str, u64)] = &[("req", 1), ("request", 1), ("reply", 2)];
+pub(super) const ARP_OPERATIONS: &[(&str, u64)] =
+    &[("req", 1), ("request", 1), ("reply", 2), ("rep", 2)];
 
-pub(super) const FLAGS: &[(&str, u8)] =
-    &[("fin", 0x01), ("syn", 0x02), ("rst", 0x04), ("psh", 0x08), ("ack", 0x10), ("urg", 0x20)];
+/// TCP flags; `est`, of which either bit is enough, by the one that every reply has.
+pub(super) const FLAGS: &[(&str, u8)] = &[
+    ("fin", 0x01),
+    ("syn", 0x02),
+    ("rst", 0x04),
+    ("psh", 0x08),
+    ("ack", 0x10),
+    ("urg", 0x20),
+    ("synack", 0x12),
+    ("est", 0x10),
+    ("established", 0x10),
+    ("unspecified", 0),
+    ("none", 0),
+];

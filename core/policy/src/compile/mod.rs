@@ -110,6 +110,7 @@ fn compile_intent(intent: Intent, problems: Vec<Problem>, numbers: &mut Numbers)
     qualities(&mut builder, &intent, &members);
     let protections = intent.protections.iter().map(|(dn, policy)| (dn.shared(), policy.clone()));
     builder.table.protections = protections.collect();
+    builder.table.arms.clone_from(&intent.arms);
     let of = |kind| members.iter().filter(move |member| member.kind == kind);
     let groups = of(Kind::Inside).map(|member| (member.dn.clone(), member.ends.key)).collect();
     let externals = of(Kind::Outside).map(|member| (member.dn.clone(), member.ends)).collect();
@@ -200,7 +201,9 @@ impl Builder<'_> {
         for (dn, group) in &intent.groups {
             let (name, vrf) = (dn.shared(), group.vrf.shared());
             let Some(scope) = self.numbers.scope_of(&vrf) else { continue };
-            let Some(bd) = self.numbers.bridge_domain_of(&group.bd.shared()) else { continue };
+            let bd = group.bd.as_ref().map(|bd| self.numbers.bridge_domain_of(&bd.shared()));
+            // A bridge domain without a number closes its groups.
+            let Some(bd) = bd.map_or(Some(None), |bd| bd.map(Some)) else { continue };
             let numbers = self.class(dn, &vrf).and_then(|class| {
                 let encap = self.numbers.group(&name)?;
                 Ok((class, encap))

@@ -93,6 +93,13 @@ pub(super) fn fill(builder: &mut Builder<'_>, intent: &Intent, members: &[Member
                 outside.groups.entry(*prefix).or_insert(group);
             }
         }
+        for member in members.iter().filter(|m| m.kind == Kind::Inside && m.vrf == vrf) {
+            let Some(group) = intent.groups.get(member.dn) else { continue };
+            for prefix in &group.outside {
+                let Some(external) = seen_by(builder, member, *prefix) else { continue };
+                outside.groups.entry(*prefix).or_insert(external);
+            }
+        }
         if outside != Outside::default() {
             outside.inside.clone_from(&asked.inside);
             builder.table.outside.insert(scope, outside);

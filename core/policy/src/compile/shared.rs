@@ -232,15 +232,22 @@ fn prefixes(intent: &Intent, member: &Member<'_>, offers: bool) -> BTreeSet<Pref
     let of = |dn: &Dn| intent.leaks.get(dn).cloned().unwrap_or_default();
     let mut all = of(member.dn);
     match member.kind {
-        Kind::Inside if !offers => {
-            let bd = intent.groups.get(member.dn).map(|group| &group.bd);
-            all.extend(bd.map(of).unwrap_or_default());
-        }
+        Kind::Inside => match intent.groups.get(member.dn).map(|group| group.bd.as_ref()) {
+            // What a VRF tells of is told of all of it, where a group has no place of its own.
+            Some(None) => {
+                let domains = intent.bridge_domains.iter().filter(|(_, bd)| bd.vrf == *member.vrf);
+                let groups = intent.groups.iter().filter(|(_, group)| group.vrf == *member.vrf);
+                let held = domains.map(|(dn, _)| dn).chain(groups.map(|(dn, _)| dn));
+                all.extend(held.flat_map(of));
+            }
+            Some(Some(bd)) if !offers => all.extend(of(bd)),
+            _ => {}
+        },
         Kind::Outside => {
             let held = intent.externals.get(member.dn).map(|external| &external.prefixes);
             all.retain(|prefix| held.is_some_and(|held| held.contains(prefix)));
         }
-        Kind::Inside | Kind::Any => {}
+        Kind::Any => {}
     }
     all
 }

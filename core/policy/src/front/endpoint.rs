@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use selvage_model::{Dn, Tree};
+use selvage_model::{Dn, Mo, Tree};
 use selvage_rules::Mac;
 use serde::Serialize;
 
@@ -47,24 +47,28 @@ pub fn endpoints(tree: &Tree) -> impl Iterator<Item = Endpoint> + '_ {
     })
 }
 
+/// Classes of groups, with what stands before the names of what contains them and before their own.
+const GROUPS: [(&str, &str, &str); 3] =
+    [("fvAEPg", "ap", "epg"), ("fvESg", "ap", "esg"), ("l3extInstP", "out", "instP")];
+
 /// The groups that `text` may name: by DN, by `TENANT/APP/EPG` or `TENANT/L3OUT/EPG`, or by their own
 /// name.
 pub(crate) fn groups_called(tree: &Tree, text: &str) -> Vec<Dn> {
-    const CLASS: &str = "fvAEPg";
-    const OUTSIDE: &str = "l3extInstP";
-    let exact = tree.get(text).filter(|mo| [CLASS, OUTSIDE].contains(&mo.class().name));
-    if let Some(mo) = exact {
+    let is_group = |mo: &&Mo| GROUPS.iter().any(|(class, ..)| *class == mo.class().name);
+    if let Some(mo) = tree.get(text).filter(is_group) {
         return vec![mo.dn().clone()];
     }
     if let [tenant, profile, group] = text.split('/').collect::<Vec<_>>()[..] {
-        let dn = format!("uni/tn-{tenant}/ap-{profile}/epg-{group}");
-        let outside = format!("uni/tn-{tenant}/out-{profile}/instP-{group}");
-        let found = [dn, outside].into_iter().filter_map(|dn| tree.get(&dn));
+        let dn = |(_, within, of): (&str, &str, &str)| {
+            format!("uni/tn-{tenant}/{within}-{profile}/{of}-{group}")
+        };
+        let found = GROUPS.into_iter().map(dn).filter_map(|dn| tree.get(&dn));
         return found.map(|mo| mo.dn().clone()).collect();
     }
-    let called = |class, rn: String| {
+    let called = |(class, _, of): (&str, &str, &str)| {
+        let rn = format!("{of}-{text}");
         let all = tree.of_class(class).filter(move |mo| mo.dn().rn() == rn);
-        all.map(|mo| mo.dn().clone())
+        all.map(|mo| mo.dn().clone()).collect::<Vec<_>>()
     };
-    called(CLASS, format!("epg-{text}")).chain(called(OUTSIDE, format!("instP-{text}"))).collect()
+    GROUPS.into_iter().flat_map(called).collect()
 }

@@ -7,10 +7,13 @@ mod any;
 mod contract;
 mod endpoint;
 mod entry;
+mod esg;
 mod exception;
 mod graph;
 mod group;
 mod inherit;
+mod members;
+mod micro;
 mod network;
 mod objects;
 mod outside;
@@ -41,10 +44,12 @@ pub fn read(tree: &Tree) -> (Intent, Vec<Problem>) {
     contract::contracts(&mut reader, &mut intent);
     stance::taboos(&mut reader, &mut intent);
     group::groups(&mut reader, &mut intent);
+    esg::groups(&mut reader, &mut intent);
     network::subnets(&mut reader, &mut intent);
     outside::read(&mut reader, &mut intent);
     inherit::read(&mut reader, &mut intent);
     protect::policies(&mut reader, &mut intent);
+    members::read(&mut reader, &mut intent);
     qos::groups(&mut reader, &mut intent);
     exception::tags(&reader, &mut intent);
     (intent, reader.problems)

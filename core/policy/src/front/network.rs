@@ -77,7 +77,8 @@ pub(super) fn bridge_domain_of(
 pub(super) fn subnets(reader: &mut Reader<'_>, intent: &mut Intent) {
     let mut owners: Vec<(Dn, Dn)> =
         intent.bridge_domains.keys().map(|bd| (bd.clone(), bd.clone())).collect();
-    owners.extend(intent.groups.iter().map(|(dn, group)| (dn.clone(), group.bd.clone())));
+    let of_groups = intent.groups.iter();
+    owners.extend(of_groups.filter_map(|(dn, group)| Some((dn.clone(), group.bd.clone()?))));
     let mut by_vrf: BTreeMap<Dn, Vec<Subnet>> = BTreeMap::new();
     for (owner, bd) in owners {
         let Some(vrf) = intent.bridge_domains.get(&bd).map(|found| found.vrf.clone()) else {

@@ -35,6 +35,7 @@ pub(super) fn read(reader: &mut Reader<'_>, intent: &mut Intent) {
             }
             intent.externals.insert(dn.clone(), external);
         }
+        intent.l3outs.insert(out.dn().clone(), vrf.clone());
         let routes = routes(reader, out.dn());
         let outside = intent.outside.entry(vrf).or_default();
         for (prefix, hops) in routes {

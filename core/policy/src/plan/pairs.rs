@@ -29,7 +29,7 @@ pub struct Seat {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
     /// In a bridge domain, which routes or not; a table may lack the bridge domain.
-    Inside(BdId, Option<bool>),
+    Inside(Option<BdId>, Option<bool>),
     /// Outside: packets come and go by routing.
     Outside,
 }
@@ -148,7 +148,8 @@ impl<'t> Finder<'t> {
             let other = self.pairs.halves.get(1 - at).map(|half| &half.table.groups);
             for (key, group) in &half.table.groups {
                 let twin = other.and_then(|groups| groups.get(key));
-                if twin.is_some_and(|twin| steady(group, twin)) && !changed.contains(&group.bd) {
+                let moved = group.bd.is_some_and(|bd| changed.contains(&bd));
+                if twin.is_some_and(|twin| steady(group, twin)) && !moved {
                     continue;
                 }
                 let seat = half.seat(*key, group);
@@ -507,7 +508,8 @@ impl<'t> Pairs<'t> {
 
 impl<'t> Half<'t> {
     fn seat(&self, key: GroupKey, group: &Group) -> Seat {
-        let routed = self.table.bridge_domains.get(&group.bd).map(|bd| bd.routed);
+        let domain = group.bd.and_then(|bd| self.table.bridge_domains.get(&bd));
+        let routed = domain.map(|bd| bd.routed);
         let GroupKey { scope, class } = key;
         let place = Place::Inside(group.bd, routed);
         Seat { scope, source: class, destination: class, place }
@@ -566,7 +568,7 @@ pub fn carried(from: &Seat, to: &Seat) -> Carried {
         (Place::Inside(a, Some(_)), Place::Inside(b, Some(_))) if a == b => Carried::All,
         (Place::Inside(_, Some(true)), Place::Inside(_, Some(true))) => Carried::Ip,
         (Place::Inside(_, Some(_)), Place::Inside(_, Some(_))) => Carried::Nothing,
-        // Nothing is known of a bridge domain that a table lacks.
+        // Nothing is known of a bridge domain that a table lacks, or of a group that has none.
         _ => Carried::All,
     }
 }

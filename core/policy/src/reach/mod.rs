@@ -41,8 +41,8 @@ pub enum Place {
     Inside {
         /// Its class.
         class: ClassId,
-        /// Its bridge domain.
-        bd: BdId,
+        /// Its bridge domain; `None` if its endpoints are of several.
+        bd: Option<BdId>,
         /// That bridge domain routes.
         routed: bool,
     },
@@ -69,7 +69,8 @@ pub type Key = Option<(Carried, [Option<RuleSetId>; 4])>;
 impl Seat {
     fn inside(table: &Table, key: GroupKey) -> Option<Seat> {
         let group = table.groups.get(&key)?;
-        let routed = table.bridge_domains.get(&group.bd).is_none_or(|bd| bd.routed);
+        let domain = group.bd.and_then(|bd| table.bridge_domains.get(&bd));
+        let routed = domain.is_none_or(|bd| bd.routed);
         let place = Place::Inside { class: key.class, bd: group.bd, routed };
         Some(Seat { group: Some(group.name.clone()), scope: key.scope, place })
     }
@@ -141,7 +142,8 @@ impl Seat {
 fn carried(from: &Seat, to: &Seat) -> Carried {
     match (from.place, to.place) {
         (Place::Inside { bd: a, routed: here, .. }, Place::Inside { bd: b, routed: there, .. }) => {
-            match (a == b, here && there) {
+            // Endpoints of a group without a bridge domain may be in any.
+            match (a == b || a.is_none() || b.is_none(), here && there) {
                 (true, _) => Carried::All,
                 (false, true) => Carried::Ip,
                 (false, false) => Carried::Nothing,

@@ -11,12 +11,15 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use selvage_model::Dn;
-use selvage_rules::{Action, ClassId, EtherType, GroupKey, Packet, Reason, Rule, RuleId, Verdict};
+use selvage_rules::{
+    Action, BdId, ClassId, EtherType, GroupKey, Packet, Reason, Rule, RuleId, Verdict,
+};
 use serde::Serialize;
 
 use crate::compile::Compiled;
 use crate::front::Endpoint;
 use crate::ir::{Intent, Relation};
+use crate::members::{self, Membership};
 use crate::problem::{Problem, dn_as_text};
 
 pub(crate) use flow::CLIENT_PORT;
@@ -51,9 +54,11 @@ pub struct Trace {
 pub struct End {
     /// The endpoint, if one was asked for.
     pub endpoint: Option<Endpoint>,
-    /// Its group.
+    /// Its group: the one whose contracts count for it.
     #[serde(serialize_with = "dn_as_text")]
     pub group: Dn,
+    /// Where the endpoint is attached and what chose its group, if that is another one.
+    pub chosen: Option<Membership>,
     /// The group's class; `None` while the group is in quarantine.
     pub class: Option<ClassId>,
     /// Its bridge domain.
@@ -64,6 +69,8 @@ pub struct End {
     pub vrf: Option<Dn>,
     /// Why the group is in quarantine.
     pub problems: Vec<Problem>,
+    #[serde(skip)]
+    side: Option<Side>,
 }
 
 /// A contract between the two ends.
@@ -163,20 +170,38 @@ pub fn verdict(compiled: &Compiled, from: &Dn, to: &Dn, packet: &Packet) -> Verd
     judge(compiled, &src, &dst, packet)
 }
 
-/// Where one end of a flow stands: its classes as a sender and as a receiver.
-#[derive(Debug, Clone, Copy)]
+/// Where one end of a flow stands: its classes as a sender and as a receiver, and its bridge domain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Side {
     source: GroupKey,
     destination: GroupKey,
     is_outside: bool,
     /// Its address, where one is meant.
     ip: Option<IpAddr>,
+    /// `None` outside, and where that of an endpoint cannot be told from its group.
+    bd: Option<BdId>,
+}
+
+impl Side {
+    /// The same, with this address.
+    pub(crate) fn at(self, ip: Option<IpAddr>) -> Side {
+        Side { ip: ip.or(self.ip), ..self }
+    }
+}
+
+/// Where an endpoint stands, wherever it is attached; `None` is quarantine.
+pub(crate) fn side_of_member(compiled: &Compiled, membership: &Membership) -> Option<Side> {
+    let side = side(compiled, membership.group.as_ref()?)?;
+    let attached = compiled.groups.get(&membership.attached)?;
+    let bd = compiled.table.groups.get(attached)?.bd;
+    Some(Side { bd, ..side })
 }
 
 /// The classes of a group. One outside is taken for an address in the longest of its prefixes.
 pub(crate) fn side(compiled: &Compiled, group: &Dn) -> Option<Side> {
     if let Some(key) = compiled.groups.get(group) {
-        return Some(Side { source: *key, destination: *key, is_outside: false, ip: None });
+        let bd = compiled.table.groups.get(key).and_then(|group| group.bd);
+        return Some(Side { source: *key, destination: *key, is_outside: false, ip: None, bd });
     }
     let ends = compiled.externals.get(group)?;
     let prefixes = compiled.intent.externals.get(group).map(|external| &external.prefixes);
@@ -189,6 +214,7 @@ pub(crate) fn side(compiled: &Compiled, group: &Dn) -> Option<Side> {
         destination: key(default.map(|_| ClassId::DEFAULT_OUTSIDE)),
         is_outside: true,
         ip: None,
+        bd: None,
     })
 }
 
@@ -203,8 +229,14 @@ pub(crate) fn side_of_address(
     let group = table.external(*scope, ip)?;
     let key = |class| GroupKey { scope: *scope, class };
     let (source, destination) = (key(group.source), key(group.destination));
-    let side = Side { source, destination, is_outside: true, ip: Some(ip) };
+    let side = Side { source, destination, is_outside: true, ip: Some(ip), bd: None };
     Some((Arc::clone(&group.name), side))
+}
+
+/// Whether packets find the way from one end to the other, within a VRF or by what two share.
+pub(crate) fn meet(compiled: &Compiled, src: &Side, dst: &Side, ether: EtherType) -> bool {
+    let (here, there) = ((src.source, src.ip), (dst.destination, dst.ip));
+    compiled.table.meeting(here, there, ether).is_some()
 }
 
 /// The verdict on a packet between two ends, as the hosts would give it.
@@ -219,9 +251,10 @@ pub(crate) fn judge(compiled: &Compiled, src: &Side, dst: &Side, packet: &Packet
     let Some(scope) = table.meeting(here, there, packet.ether) else {
         return dropped(Reason::UnknownDestination);
     };
+    let domain = |bd: Option<BdId>| bd.and_then(|bd| table.bridge_domains.get(&bd));
+    let (here, there) = (domain(src.bd), domain(dst.bd));
     let (src, dst) = (&src.source, &dst.destination);
-    let bd_of = |key| table.groups.get(key).and_then(|g| table.bridge_domains.get(&g.bd));
-    if let (Some(here), Some(there)) = (bd_of(src), bd_of(dst))
+    if let (Some(here), Some(there)) = (here, there)
         && here.name != there.name
         && !(here.routed && there.routed && packet.ether.is_ip())
     {
@@ -284,10 +317,23 @@ fn common_family(from: &Place, to: &Place) -> EtherType {
 }
 
 fn end(compiled: &Compiled, place: &Place) -> End {
-    let group = place.group();
+    let chosen = match place {
+        Place::Group(_) => None,
+        Place::Endpoint(e) => {
+            let facts = members::facts(&e.name, e.mac, &e.ips, &[]);
+            Some(members::of(compiled, &e.group, &facts))
+        }
+    };
+    let side = match &chosen {
+        Some(membership) => side_of_member(compiled, membership),
+        None => side(compiled, place.group()),
+    };
+    let group = chosen.as_ref().and_then(|m| m.group.as_ref()).unwrap_or(place.group());
+    let attached = compiled.intent.groups.get(place.group());
     let resolved = compiled.intent.groups.get(group);
     let outside = compiled.externals.get(group).map(|ends| ends.key.class);
     let class = compiled.groups.get(group).map(|key| key.class).or(outside);
+    let class = class.filter(|_| side.is_some());
     let problems = match class {
         Some(_) => Vec::new(),
         None => compiled.problems.iter().filter(|p| group.contains(&p.dn)).cloned().collect(),
@@ -299,14 +345,19 @@ fn end(compiled: &Compiled, place: &Place) -> End {
         },
         group: group.clone(),
         class,
-        bridge_domain: resolved.map(|g| g.bd.clone()),
+        bridge_domain: attached.or(resolved).and_then(|g| g.bd.clone()),
         vrf: compiled.intent.vrf_of(group).cloned(),
         problems,
+        side,
+        chosen: chosen.filter(|membership| membership.cause.is_some()),
     }
 }
 
 fn leg(compiled: &Compiled, from: &End, to: &End, packet: &Packet, is_answer: bool) -> Leg {
-    let verdict = verdict(compiled, &from.group, &to.group, packet);
+    let verdict = match (&from.side, &to.side) {
+        (Some(src), Some(dst)) => judge(compiled, src, dst, packet),
+        _ => dropped(Reason::Quarantine),
+    };
     let chain = verdict.rule.and_then(|rule| chain(compiled, rule, &from.group, &to.group));
     // What a default denies between two groups, a contract could allow.
     let by_default = chain.as_ref().is_some_and(|chain| chain.contract.is_none());
@@ -317,7 +368,7 @@ fn leg(compiled: &Compiled, from: &End, to: &End, packet: &Packet, is_answer: bo
     } else {
         Vec::new()
     };
-    let sides = side(compiled, &from.group).zip(side(compiled, &to.group));
+    let sides = from.side.zip(to.side);
     let treated = sides
         .map(|(src, dst)| treatment(compiled, &src, &dst, packet, &verdict))
         .unwrap_or_default();

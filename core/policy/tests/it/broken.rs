@@ -169,10 +169,6 @@ fn a_subject_that_denies_by_a_broken_filter_is_closed() {
 
 #[test]
 fn what_is_not_supported_never_opens() {
-    let policy = with_groups("ap-a/epg-web isAttrBasedEPg=yes");
-    check_problems(&policy, &["ap-a/epg-web not-supported"]);
-    check(&policy, "web web tcp/80: quarantine");
-
     let policy = with_groups("ap-a/epg-web shutdown=yes");
     check_problems(&policy, &["ap-a/epg-web shut-down"]);
     check(&policy, "web web tcp/80: quarantine");

@@ -226,7 +226,7 @@ proptest! {
         let used: BTreeSet<_> = table.pairs.values().collect();
         prop_assert!(table.rule_sets.keys().all(|id| used.contains(id)));
         for group in table.groups.values() {
-            prop_assert!(table.bridge_domains.contains_key(&group.bd));
+            prop_assert!(group.bd.is_some_and(|bd| table.bridge_domains.contains_key(&bd)));
         }
         for bd in table.bridge_domains.values() {
             prop_assert!(table.vrfs.contains_key(&bd.scope));

@@ -16,6 +16,7 @@ mod contracts;
 mod generated;
 mod inside;
 mod linting;
+mod members;
 mod numbers;
 mod outside;
 mod planning;

@@ -315,7 +315,8 @@ fn table(sketch: &Sketch, rules: &[Vec<RuleSketch>]) -> Table {
         let domain = BridgeDomain { name, scope, mac, routed, gateways: Vec::new() };
         table.bridge_domains.insert(bd, domain);
         let key = GroupKey { scope, class: class(at + 1) };
-        let group = Group { name: format!("g{at}").into(), bd, encap: GroupId(at as u32 + 1) };
+        let group =
+            Group { name: format!("g{at}").into(), bd: Some(bd), encap: GroupId(at as u32 + 1) };
         table.groups.insert(key, group);
     }
     for (vrf, src, dst, set) in &sketch.pairs {
@@ -339,7 +340,7 @@ fn judge(table: &Table, from: &str, to: &str, packet: &Packet) -> Verdict {
     if src.scope != dst.scope {
         return Verdict::IMPLICIT_DENY;
     }
-    let routes = |group: &Group| table.bridge_domains[&group.bd].routed;
+    let routes = |group: &Group| table.bridge_domains[&group.bd.unwrap()].routed;
     let routed = routes(here) && routes(there) && packet.ether.is_ip();
     if here.bd != there.bd && !routed {
         return Verdict::IMPLICIT_DENY;

@@ -56,7 +56,7 @@ struct Flows {
     #[serde(default)]
     endpoints: Vec<Told>,
     /// What is asked.
-    flows: Vec<batch::Question>,
+    flows: Vec<Value>,
 }
 
 impl Api {
@@ -112,21 +112,16 @@ impl Api {
         let mut endpoints = batch::learned(&view.tree);
         endpoints.retain(|known| !told.contains(known.name.as_str()));
         endpoints.extend(asked.endpoints.iter().cloned());
-        let list = |errors: Vec<String>| Refusal::bad_request(errors.join("; "));
-        let batch = Batch::new(&view.compiled, &endpoints)
-            .map_err(|wrong| list(wrong.iter().map(ToString::to_string).collect()))?;
-        let mut answers = Vec::with_capacity(asked.flows.len());
-        let mut wrong = Vec::new();
-        for (number, question) in (1..).zip(&asked.flows) {
-            match batch.ask(question) {
-                Ok(answer) => answers.push(answer),
-                Err(error) => wrong.push(format!("flow {number}: {error}")),
-            }
-        }
-        if !wrong.is_empty() {
-            return Err(list(wrong));
-        }
-        let answers = serde_json::to_value(answers).map_err(internal)?;
+        let batch = Batch::new(&view.compiled, &endpoints);
+        let answer = |question: &Value| {
+            let question: batch::Question =
+                serde_json::from_value(question.clone()).map_err(|error| error.to_string())?;
+            let answer = batch.ask(&question).map_err(|error| error.to_string())?;
+            serde_json::to_value(answer).map_err(|error| error.to_string())
+        };
+        // One that cannot be understood does not keep the others from theirs.
+        let or_error = |question| answer(question).unwrap_or_else(|error| json!({"error": error}));
+        let answers: Vec<Value> = asked.flows.iter().map(or_error).collect();
         Ok(json_reply(&json!({"revision": view.revision.0, "answers": answers})))
     }
 

@@ -41,9 +41,10 @@ pub fn shop() -> Table {
     ] {
         let key = GroupKey { scope: SCOPE, class };
         let group = format!("uni/tn-shop/ap-store/epg-{name}");
-        table
-            .groups
-            .insert(key, Group { name: group.into(), bd, encap: GroupId(u32::from(class.0)) });
+        table.groups.insert(
+            key,
+            Group { name: group.into(), bd: Some(bd), encap: GroupId(u32::from(class.0)) },
+        );
         let gateway = |text: &str| {
             let (ip, len) = text.split_once('/').unwrap();
             Gateway { ip: ip.parse().unwrap(), prefix_len: len.parse().unwrap() }

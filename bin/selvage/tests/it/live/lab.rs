@@ -64,11 +64,16 @@ impl Workload {
 
 impl Lab {
     pub fn up() -> Lab {
+        Lab::with(&[])
+    }
+
+    /// A lab that is started with these arguments.
+    pub fn with(arguments: &[&str]) -> Lab {
         let dir = tempfile::tempdir().unwrap();
         let name = format!("l{}", std::process::id());
         let log = File::create(dir.path().join("up.log")).unwrap();
         let mut command = selvage(&dir);
-        command.args(["up", "--name", &name, "--listen", "127.0.0.1:0"]);
+        command.args(["up", "--name", &name, "--listen", "127.0.0.1:0"]).args(arguments);
         command.process_group(0).stderr(log).stdout(Stdio::null());
         let child = command.spawn().unwrap();
         let mut lab = Lab { dir, name, child };

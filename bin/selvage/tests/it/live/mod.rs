@@ -1,6 +1,7 @@
 //! A live change with a proof: planned, applied, revoked, with real packets between two hosts.
 
 mod lab;
+mod members;
 
 use std::time::{Duration, Instant};
 
