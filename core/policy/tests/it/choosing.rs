@@ -360,3 +360,40 @@ fn an_import_that_leads_nowhere_consumes_nothing() {
         "far near tcp/80: no-contract",
     );
 }
+
+#[test]
+fn a_security_group_has_the_contracts_of_its_master_and_labels_of_its_own() {
+    let policy = |more: &str| {
+        with_groups(&format!(
+            "flt-http/e-http etherT=ip prot=tcp dFromPort=http dToPort=http
+             brc-c/subj-http/rssubjFiltAtt-http
+             ap-a/esg-one/rsscope tnFvCtxName=v
+             ap-a/esg-two/rsscope tnFvCtxName=v
+             ap-a/esg-far/rsscope tnFvCtxName=v
+             ap-a/esg-one/rscons-c
+             ap-a/esg-far/rsprov-c
+             ap-a/esg-two/rssecInherited-[uni/tn-t/ap-a/esg-one]
+             {more}"
+        ))
+    };
+    check_members(
+        &policy(""),
+        &[("one", "far", true), ("two", "far", true), ("one", "two", false)],
+    );
+    let labelled = policy("ap-a/esg-far/provlbl-gold\nap-a/esg-one/conslbl-gold");
+    check_members(&labelled, &[("one", "far", true), ("two", "far", true)]);
+    let closed = policy("ap-a/esg-far/provlbl-gold");
+    check_members(&closed, &[("one", "far", false), ("two", "far", false)]);
+}
+
+/// Whether `tcp/80` passes between security groups.
+#[track_caller]
+fn check_members(policy: &str, pairs: &[(&str, &str, bool)]) {
+    let compiled = compile(&tree(policy), &mut Numbers::default());
+    let group = |name: &str| format!("uni/tn-t/ap-a/esg-{name}").parse().unwrap();
+    let packet = super::world::packet("tcp/80", false);
+    for (from, to, expected) in pairs {
+        let verdict = trace::verdict(&compiled, &group(from), &group(to), &packet);
+        assert_eq!(verdict.reason.is_allow(), *expected, "{from} {to} {:?}", compiled.problems);
+    }
+}
