@@ -94,7 +94,13 @@ fn compile_intent(intent: Intent, problems: Vec<Problem>, numbers: &mut Numbers)
             .chain(outside::default_vrfs(&intent).map(|vrf| (vrf, vrf))),
         |group| across.contains(group),
     );
-    let mut builder = Builder { numbers, table: Table::default(), problems, across };
+    let mut builder = Builder {
+        numbers,
+        table: Table::default(),
+        problems,
+        across,
+        defaults_across: BTreeMap::new(),
+    };
     builder.networks(&intent);
     let mut members = builder.groups(&intent);
     members.extend(outside::externals(&mut builder, &intent));
@@ -142,8 +148,11 @@ struct Builder<'a> {
     numbers: &'a mut Numbers,
     table: Table,
     problems: Vec<Problem>,
-    /// The groups whose classes mean them in other VRFs, too.
+    /// The groups whose classes mean them in other VRFs, too, and the VRFs whose own classes do.
     across: BTreeSet<Dn>,
+    /// The class of what comes from default prefixes that other VRFs know, by the group outside that
+    /// has them.
+    defaults_across: BTreeMap<GroupKey, ClassId>,
 }
 
 /// What sort of group it is.

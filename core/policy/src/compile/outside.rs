@@ -56,13 +56,18 @@ pub(super) fn externals<'i>(builder: &mut Builder<'_>, intent: &'i Intent) -> Ve
             builder.numbers.group(&dn.shared())?;
             let default = if has_default {
                 builder.numbers.group(&vrf)?;
-                Some(builder.numbers.class(&vrf, &vrf)?)
+                Some(builder.class(&external.vrf, &vrf)?)
             } else {
                 None
             };
             Ok((class, default))
         });
         let Some((class, default_source)) = builder.or_problem(dn, numbers) else { continue };
+        let leaked = intent.leaks.get(dn).into_iter().flatten();
+        if leaked.filter(|p| external.prefixes.contains(p)).any(|prefix| prefix.is_default()) {
+            let key = GroupKey { scope, class };
+            builder.defaults_across.extend(default_source.map(|default| (key, default)));
+        }
         members.push(Member {
             dn,
             tenant: &external.tenant,

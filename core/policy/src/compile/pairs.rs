@@ -37,8 +37,7 @@ pub(super) fn fill(builder: &mut Builder<'_>, sides: Vec<Sides>) {
                         if provider.key.scope == consumer.key.scope {
                             within(provider, consumer, toward_provider, put);
                         } else {
-                            let shared = &builder.table.shared;
-                            shared::between(shared, provider, consumer, toward_provider, put);
+                            shared::between(builder, provider, consumer, toward_provider, put);
                         }
                     }
                 }

@@ -48,7 +48,22 @@ pub(super) fn providers(intent: &Intent) -> BTreeSet<Dn> {
         relations.iter().any(elsewhere)
     };
     let shared = insides.chain(outsides).filter(|(_, vrf, offers)| is_shared(vrf, offers));
-    shared.map(|(dn, _, _)| dn.clone()).collect()
+    let mut all = BTreeSet::new();
+    for (dn, vrf, _) in shared {
+        all.insert(dn.clone());
+        // What comes from its default prefixes has the class of its VRF.
+        let leaks = intent.leaks.get(dn).filter(|_| intent.externals.contains_key(dn));
+        if leaks.is_some_and(|leaks| leaks.iter().any(|prefix| prefix.is_default())) {
+            all.insert(vrf.clone());
+        }
+    }
+    all
+}
+
+/// What groups of other VRFs meet a group by: its own class, and that of its default prefixes.
+fn met(defaults: &BTreeMap<GroupKey, ClassId>, key: GroupKey) -> impl Iterator<Item = GroupKey> {
+    let default = defaults.get(&key).map(|class| GroupKey { class: *class, ..key });
+    std::iter::once(key).chain(default)
 }
 
 /// Takes out what cannot meet across VRFs, and says so: all groups of a VRF together offer nothing to
@@ -86,15 +101,19 @@ pub(super) fn fill(
     for domain in sides.iter().flat_map(|sides| &sides.domains) {
         for (provider, consumer) in across(domain) {
             let (home, here) = (provider.key.scope, consumer.key.scope);
-            shared.entry(provider.key).or_default().offers_in.insert(here);
-            named.insert(provider.key);
-            if consumer.key.class != ClassId::ANY {
-                named.insert(consumer.key);
-                shared.entry(consumer.key).or_default().uses_of.insert(home);
-                continue;
+            for key in met(&builder.defaults_across, provider.key) {
+                shared.entry(key).or_default().offers_in.insert(here);
             }
-            for user in members.iter().map(|m| m.ends.key).filter(|key| key.scope == here) {
-                shared.entry(user).or_default().uses_of.insert(home);
+            named.insert(provider.key);
+            let mut users = vec![consumer.key];
+            if consumer.key.class == ClassId::ANY {
+                let keys = members.iter().map(|member| member.ends.key);
+                users = keys.filter(|key| key.scope == here).collect();
+            } else {
+                named.insert(consumer.key);
+            }
+            for key in users.into_iter().flat_map(|key| met(&builder.defaults_across, key)) {
+                shared.entry(key).or_default().uses_of.insert(home);
             }
         }
     }
@@ -115,31 +134,36 @@ fn across(domain: &Domain) -> impl Iterator<Item = (&Ends, &Ends)> {
 
 /// The pairs of classes between a provider and a consumer of another VRF, one way: in the consumer's
 /// VRF, and if the consumer offers something to the provider's in turn, there too, since what passes
-/// between the two is judged in one place. No default prefix is part of either.
+/// between the two is judged in one place.
 pub(super) fn between(
-    shared: &BTreeMap<GroupKey, Shared>,
+    builder: &Builder<'_>,
     provider: &Ends,
     consumer: &Ends,
     toward_provider: bool,
     mut put: impl FnMut(PairKey, Breadth),
 ) {
+    let (shared, defaults) = (&builder.table.shared, &builder.defaults_across);
     let (home, here) = (provider.key.scope, consumer.key.scope);
     let is_any = consumer.key.class == ClassId::ANY;
     let breadth = if is_any { Breadth::Shared } else { Breadth::Pair };
     let mut between = |scope, class: ClassId| {
-        let (src, dst) =
-            if toward_provider { (class, provider.key.class) } else { (provider.key.class, class) };
-        put(PairKey { scope, src, dst }, breadth);
+        for provider in met(defaults, provider.key).map(|key| key.class) {
+            let (src, dst) = if toward_provider { (class, provider) } else { (provider, class) };
+            put(PairKey { scope, src, dst }, breadth);
+        }
     };
-    between(here, consumer.key.class);
+    for key in met(defaults, consumer.key) {
+        between(here, key.class);
+    }
     let in_turn =
         |key: &GroupKey| shared.get(key).is_some_and(|group| group.offers_in.contains(&home));
     if is_any {
         let all = shared.range(consumer.key..).map(|(key, _)| key);
         let of_vrf = all.take_while(|key| key.scope == here).filter(|key| in_turn(key));
         of_vrf.for_each(|key| between(home, key.class));
-    } else if in_turn(&consumer.key) {
-        between(home, consumer.key.class);
+    } else {
+        let keys = met(defaults, consumer.key).filter(in_turn);
+        keys.for_each(|key| between(home, key.class));
     }
 }
 
@@ -192,8 +216,13 @@ fn leak(
         let Some(group) = shared.get_mut(&member.ends.key) else { continue };
         let home = member.ends.key.scope;
         let known_in: BTreeSet<ScopeId> = group.offers_in.union(&group.uses_of).copied().collect();
-        for prefix in prefixes(intent, member, !group.offers_in.is_empty()) {
-            let own = |scope: &ScopeId| {
+        let (defaults, own): (BTreeSet<Prefix>, BTreeSet<Prefix>) =
+            prefixes(intent, member, !group.offers_in.is_empty())
+                .into_iter()
+                .partition(|prefix| prefix.is_default());
+        let is_known = !defaults.is_empty();
+        for prefix in own {
+            let here = |scope: &ScopeId| {
                 let outside = vrfs.get(scope).and_then(|vrf| intent.outside.get(*vrf));
                 outside.is_some_and(|outside| outside.inside.keys().any(|p| overlap(*p, prefix)))
             };
@@ -201,7 +230,7 @@ fn leak(
                 let there = taken.get(scope);
                 there.is_some_and(|t| t.iter().any(|(p, of)| *of != home && overlap(*p, prefix)))
             };
-            if let Some(scope) = known_in.iter().find(|scope| own(scope) || other(scope)) {
+            if let Some(scope) = known_in.iter().find(|scope| here(scope) || other(scope)) {
                 let vrf = vrfs.get(scope).map_or("", |dn| dn.as_str());
                 let text = format!(
                     "`{prefix}` overlaps a prefix that VRF `{vrf}` has already: other VRFs do not \
@@ -216,7 +245,13 @@ fn leak(
             }
             group.prefixes.insert(prefix);
         }
-        if group.prefixes.is_empty() && named.contains(&member.ends.key) {
+        let is_known = is_known || !group.prefixes.is_empty();
+        let default = builder.defaults_across.get(&member.ends.key);
+        let default = default.map(|class| GroupKey { scope: home, class: *class });
+        if let Some(rest) = default.and_then(|key| shared.get_mut(&key)) {
+            rest.prefixes.extend(defaults);
+        }
+        if !is_known && named.contains(&member.ends.key) {
             let text = "no address of the group is known in other VRFs, since no subnet of its own, \
                         or if it offers them nothing of its bridge domain, has scope `shared`: \
                         nothing passes between it and them";

@@ -76,7 +76,7 @@ fn prefixes(reader: &mut Reader<'_>, group: &Dn) -> BTreeSet<Prefix> {
 
 /// The prefixes of an external group that other VRFs know: those that classify there
 /// (`shared-security`) and to which a route is leaked (`shared-rtctrl`, which covers longer prefixes
-/// only if it aggregates). A default prefix is never one of a group across VRFs.
+/// only if it aggregates).
 fn leaked(reader: &Reader<'_>, group: &Dn) -> BTreeSet<Prefix> {
     let has = |mo: &Mo, prop: &str, wanted: &str| mo.get(prop).split(',').any(|w| w == wanted);
     let prefix = |mo: &Mo| mo.get("ip").parse::<Prefix>().ok();
@@ -92,7 +92,7 @@ fn leaked(reader: &Reader<'_>, group: &Dn) -> BTreeSet<Prefix> {
     let classifies =
         |mo: &&Mo| has(mo, "scope", "import-security") && has(mo, "scope", "shared-security");
     let known = subnets.iter().copied().filter(classifies).filter_map(prefix);
-    known.filter(|known| !known.is_default() && reached(known)).collect()
+    known.filter(reached).collect()
 }
 
 /// A prefix puts an address into one group of a VRF: of several that claim it the one with the

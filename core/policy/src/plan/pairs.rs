@@ -181,8 +181,11 @@ impl<'t> Finder<'t> {
         let (dn, seat) = match half.table.groups.get(&key) {
             Some(group) => (group.name.clone(), half.seat(key, group)),
             None => {
-                let class = |seat: &Seat| if sends { seat.source } else { seat.destination };
-                let is_it = |seat: &Seat| seat.scope == key.scope && class(seat) == key.class;
+                // Across VRFs what only a default prefix covers gets packets by its class as a sender.
+                let has = |seat: &Seat| {
+                    seat.source == key.class || !sends && seat.destination == key.class
+                };
+                let is_it = |seat: &Seat| seat.scope == key.scope && has(seat);
                 let mut found = pairs.outside.get(half.at)?.iter().filter(|(_, seat)| is_it(seat));
                 let (dn, seat) = found.next()?;
                 (dn.clone(), *seat)
@@ -492,7 +495,9 @@ impl<'t> Pairs<'t> {
             _ => (scope, Carried::All),
         };
         let src = from.map_or(ClassId::ANY, |seat| seat.source);
-        let dst = to.map_or(ClassId::ANY, |seat| seat.destination);
+        let across = from.is_some_and(|from| to.is_some_and(|to| from.scope != to.scope));
+        let class = |seat: Seat| if across { seat.source } else { seat.destination };
+        let dst = to.map_or(ClassId::ANY, class);
         let keys = PairKey::lookups(scope, src, dst);
         let mut found = keys.map(|key| half.table.pairs.get(&key).copied());
         // With any for a class, several of the four keys are the same one: the last stands for all.

@@ -235,7 +235,7 @@ pub(crate) fn side_of_address(
 
 /// Whether packets find the way from one end to the other, within a VRF or by what two share.
 pub(crate) fn meet(compiled: &Compiled, src: &Side, dst: &Side, ether: EtherType) -> bool {
-    let (here, there) = ((src.source, src.ip), (dst.destination, dst.ip));
+    let (here, there) = ends(src, dst);
     compiled.table.meeting(here, there, ether).is_some()
 }
 
@@ -247,14 +247,14 @@ pub(crate) fn judge(compiled: &Compiled, src: &Side, dst: &Side, packet: &Packet
         return dropped(Reason::UnknownDestination);
     }
     let table = &compiled.table;
-    let (here, there) = ((src.source, src.ip), (dst.destination, dst.ip));
+    let (here, there) = ends(src, dst);
     let Some(scope) = table.meeting(here, there, packet.ether) else {
         return dropped(Reason::UnknownDestination);
     };
     let domain = |bd: Option<BdId>| bd.and_then(|bd| table.bridge_domains.get(&bd));
-    let (here, there) = (domain(src.bd), domain(dst.bd));
-    let (src, dst) = (&src.source, &dst.destination);
-    if let (Some(here), Some(there)) = (here, there)
+    let domains = (domain(src.bd), domain(dst.bd));
+    let (src, dst) = (&here.0, &there.0);
+    if let (Some(here), Some(there)) = domains
         && here.name != there.name
         && !(here.routed && there.routed && packet.ether.is_ip())
     {
@@ -295,12 +295,19 @@ pub(crate) fn treated(compiled: &Compiled, from: &Dn, to: &Dn, packet: &Packet) 
     rule.zip(from).map(of).unwrap_or_default()
 }
 
+/// The classes by which two ends meet, each with its address: across VRFs what only a default prefix
+/// covers has one class both ways.
+fn ends(src: &Side, dst: &Side) -> ((GroupKey, Option<IpAddr>), (GroupKey, Option<IpAddr>)) {
+    let within = src.source.scope == dst.source.scope;
+    let receiver = if within { dst.destination } else { dst.source };
+    ((src.source, src.ip), (receiver, dst.ip))
+}
+
 /// The rule between two ends, whatever the network carries.
 fn ruling<'c>(compiled: &'c Compiled, src: &Side, dst: &Side, packet: &Packet) -> Option<&'c Rule> {
-    let (here, there) = ((src.source, src.ip), (dst.destination, dst.ip));
+    let (here, there) = ends(src, dst);
     let scope = compiled.table.meeting(here, there, packet.ether)?;
-    let (from, to) = (src.source.class, dst.destination.class);
-    compiled.table.deciding_rule(scope, from, to, packet).map(|(_, rule)| rule)
+    compiled.table.deciding_rule(scope, here.0.class, there.0.class, packet).map(|(_, rule)| rule)
 }
 
 fn dropped(reason: Reason) -> Verdict {

@@ -230,6 +230,39 @@ fn an_external_group_is_known_by_prefixes_that_are_shared_in_both_senses() {
 }
 
 #[test]
+fn a_default_prefix_is_known_in_other_vrfs_if_it_says_so() {
+    // The L3Out guide's own example of a shared L3Out.
+    let policy = |scope: &str| {
+        with_groups(&format!(
+            "{SHARED}
+             out-o/rsectx tnFvCtxName=s
+             out-o/instP-world/extsubnet-[0.0.0.0/0] scope={scope}
+             out-o/instP-world/rsprov-c
+             ap-a/epg-app/rscons-c"
+        ))
+    };
+    check(
+        &policy("import-security,shared-security,shared-rtctrl"),
+        "app world udp/53: contract f
+         world app udp/49152@53: contract f
+         app world udp/54: denied
+         db world udp/53: unknown-destination",
+    );
+    check(&policy("import-security"), "app world udp/53: unknown-destination");
+    let consumer = with_groups(&format!(
+        "{SHARED}
+         out-o/rsectx tnFvCtxName=v
+         out-o/instP-world/extsubnet-[0.0.0.0/0] scope=import-security,shared-security,shared-rtctrl
+         out-o/instP-world/rscons-c"
+    ));
+    check(
+        &consumer,
+        "world dns udp/53: contract f
+         dns world udp/49152@53: contract f",
+    );
+}
+
+#[test]
 fn a_group_of_another_vrf_has_its_name_where_it_offers() {
     let compiled = compiled(&with_groups(SHARED));
     let dns = compiled.groups[&dn("uni/tn-t/ap-s/epg-dns")];
