@@ -8,7 +8,7 @@ use selvage_rules::{Action, Rule, RuleId, Treatment};
 
 use super::{Code, Finding, finding};
 use crate::plan::cube::{Cube, without};
-use crate::plan::delta::parts;
+use crate::plan::delta::carried_part;
 use crate::reach::{Key, Reach, Seat};
 use crate::trace::name;
 
@@ -67,7 +67,7 @@ impl<'c> Cells<'c> {
         let cells = distinct.into_iter().filter_map(|((key, _), (from, to))| {
             let rules = reach.rules(key)?;
             let space = to.part_of(&from.part_of(Cube::space())).into_iter();
-            let space = space.filter_map(|cube| parts(cube, rules.carried).0).collect();
+            let space = space.filter_map(|cube| carried_part(cube, rules.carried)).collect();
             let rules = rules.in_order().into_iter().map(|(_, rule)| rule).collect();
             Some(Cell { rules, space, from: from.clone(), to: to.clone() })
         });

@@ -24,25 +24,6 @@ pub enum Kind {
     Alters,
 }
 
-/// An address family.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Family {
-    /// IPv4.
-    V4,
-    /// IPv6.
-    V6,
-}
-
-impl Family {
-    /// Its Ethernet type.
-    pub fn ether(self) -> EtherType {
-        match self {
-            Family::V4 => EtherType::IPV4,
-            Family::V6 => EtherType::IPV6,
-        }
-    }
-}
-
 /// Which packets the network itself can carry from one group to another, whatever the rules say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Carried {
@@ -50,8 +31,14 @@ pub enum Carried {
     All,
     /// IP: both bridge domains route.
     Ip,
-    /// IP of one family: they are of two VRFs, and it is all that both are known by.
-    Family(Family),
+    /// They are of two VRFs: IP of the families (bits as of cubes) that both are known by there, and
+    /// that only if both bridge domains route.
+    Across {
+        /// Those families.
+        families: u8,
+        /// Both bridge domains route.
+        routed: bool,
+    },
     /// None.
     Nothing,
 }
@@ -168,9 +155,10 @@ impl<'t> Rules<'t> {
         if self.carried != Carried::All {
             let mut carried = Vec::new();
             for cube in left {
-                let (passes, barred) = parts(cube, self.carried);
+                let [passes, barred, unknown] = parts(cube, self.carried);
                 carried.extend(passes);
                 done.extend(barred.map(|cube| (cube, Ruling::NotCarried)));
+                done.extend(unknown.map(|cube| (cube, Ruling::Absent)));
             }
             left = carried;
         }
@@ -192,21 +180,29 @@ impl<'t> Rules<'t> {
     }
 }
 
-/// What of a cube the network carries, and what it does not.
-pub fn parts(cube: Cube, carried: Carried) -> (Option<Cube>, Option<Cube>) {
+/// What of a cube the network carries, what it would if it routed, and what it knows nothing of.
+fn parts(cube: Cube, carried: Carried) -> [Option<Cube>; 3] {
     let is_ip = !matches!(cube.layout, Layout::Arp | Layout::Frame);
-    let families = match carried {
-        Carried::All => return (Some(cube), None),
-        Carried::Ip => V4 | V6,
-        Carried::Family(Family::V4) => V4,
-        Carried::Family(Family::V6) => V6,
-        Carried::Nothing => 0,
-    };
-    let of = |families: u8| {
-        let part = Cube { families: cube.families & families, ..cube };
-        Some(part).filter(|part| is_ip && part.families != 0)
-    };
-    if is_ip { (of(families), of(!families)) } else { (None, Some(cube)) }
+    match carried {
+        Carried::All => [Some(cube), None, None],
+        Carried::Ip if is_ip => [Some(cube), None, None],
+        Carried::Ip | Carried::Nothing => [None, Some(cube), None],
+        Carried::Across { .. } if !is_ip => [None, None, Some(cube)],
+        Carried::Across { families, routed } => {
+            let of = |families: u8| {
+                let part = Cube { families: cube.families & families, ..cube };
+                Some(part).filter(|part| part.families != 0)
+            };
+            let (known, unknown) = (of(families), of(!families));
+            if routed { [known, None, unknown] } else { [None, known, unknown] }
+        }
+    }
+}
+
+/// What of a cube the network carries.
+pub fn carried_part(cube: Cube, carried: Carried) -> Option<Cube> {
+    let [part, ..] = parts(cube, carried);
+    part
 }
 
 /// Everything that changes between two classes. `None` is where there is no such pair: a group does
@@ -281,7 +277,14 @@ pub fn carries(carried: Carried, ether: EtherType) -> bool {
     match carried {
         Carried::All => true,
         Carried::Ip => ether.is_ip(),
-        Carried::Family(family) => ether == family.ether(),
+        Carried::Across { families, routed } => {
+            let family = match ether {
+                EtherType::IPV4 => V4,
+                EtherType::IPV6 => V6,
+                _ => 0,
+            };
+            routed && families & family != 0
+        }
         Carried::Nothing => false,
     }
 }

@@ -10,9 +10,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use selvage_rules::{BdId, ClassId, Group, GroupKey, PairKey, RuleSetId, ScopeId, Shared, Table};
+use selvage_rules::{
+    BdId, ClassId, EtherType, Group, GroupKey, PairKey, RuleSetId, ScopeId, Shared, Table,
+};
 
-use super::delta::{Carried, Family, Rules, Shift, delta};
+use super::cube::{V4, V6};
+use super::delta::{Carried, Rules, Shift, delta};
 
 /// Where a group is in one of the two tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -554,15 +557,11 @@ pub(crate) fn across(
     to: (GroupKey, Option<IpAddr>),
     routed: bool,
 ) -> Option<(ScopeId, Carried)> {
-    let meeting = |family: Family| table.meeting(from, to, family.ether());
-    let (v4, v6) = (meeting(Family::V4), meeting(Family::V6));
-    let carries = match (routed, v4, v6) {
-        (false, ..) => Carried::Nothing,
-        (_, Some(_), Some(_)) => Carried::Ip,
-        (_, Some(_), None) => Carried::Family(Family::V4),
-        (_, None, _) => Carried::Family(Family::V6),
-    };
-    v4.or(v6).map(|scope| (scope, carries))
+    let meeting = |ether| table.meeting(from, to, ether);
+    let (v4, v6) = (meeting(EtherType::IPV4), meeting(EtherType::IPV6));
+    let family = |met: Option<ScopeId>, bit| if met.is_some() { bit } else { 0 };
+    let families = family(v4, V4) | family(v6, V6);
+    v4.or(v6).map(|scope| (scope, Carried::Across { families, routed }))
 }
 
 /// What the network carries between two groups of one VRF.
