@@ -173,7 +173,9 @@ impl Carried {
         if !packet.ether.is_ip() {
             return carried;
         }
-        carried.set(Field::IpProto, packet.proto.into());
+        // Of a later fragment of IPv6 a switch sees no more than that it is one.
+        let hidden = packet.later_fragment && packet.ether == EtherType::IPV6;
+        carried.set(Field::IpProto, if hidden { frag::HEADER } else { packet.proto }.into());
         carried.set(Field::IpDscp, packet.dscp.into());
         if packet.later_fragment {
             carried.set(Field::IpFrag, u128::from(frag::ANY | frag::LATER));

@@ -2,12 +2,14 @@
 
 mod ebpf;
 mod ovs;
+mod switch;
 
 use selvage_agent::judge::{Case, Opinion};
 use selvage_rules::Desired;
 
 pub use ebpf::{Cell, LiveEbpf, LoweredEbpf};
 pub use ovs::LoweredOvs;
+pub use switch::LiveOvs;
 
 /// Something that enforces, and can be asked about one packet.
 pub trait Plane {

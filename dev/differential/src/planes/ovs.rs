@@ -63,6 +63,7 @@ impl Plane for LoweredOvs {
 
     /// Where it knows less of a packet than the rules do: ICMP of the other family is malformed to
     /// it at a port, and has no type out of the tunnel; ARP with no operation is malformed. Its
+    /// later fragments of IPv6 show it no protocol, and it denies where one matters. Its
     /// tracker follows no other protocols than TCP, UDP and ICMP, and does not remember by which
     /// flags a connection was opened: it is taken for a SYN.
     fn carries(&self, case: &Case) -> bool {
@@ -76,7 +77,8 @@ impl Plane for LoweredOvs {
             (EtherType::IPV4, proto::ICMPV6) | (EtherType::IPV6, proto::ICMP)
         );
         let opened = case.answers.is_none_or(is_tracked);
-        !crossed && opened && !(packet.ether == EtherType::ARP && packet.arp_op == 0)
+        let hidden = packet.later_fragment && packet.ether == EtherType::IPV6;
+        !crossed && !hidden && opened && !(packet.ether == EtherType::ARP && packet.arp_op == 0)
     }
 }
 

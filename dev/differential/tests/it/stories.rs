@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use selvage_differential::compare::{Who, ask_table};
 use selvage_differential::court::{Known, Matter};
-use selvage_differential::planes::{Cell, LiveEbpf, LoweredEbpf, LoweredOvs, Plane};
+use selvage_differential::planes::{Cell, LiveEbpf, LiveOvs, LoweredEbpf, LoweredOvs, Plane};
 use selvage_differential::scenario::{Flow, Scenario, load_scenarios};
 use selvage_differential::seats::{self, Route, Seats};
 use selvage_model::Tree;
@@ -32,10 +32,11 @@ fn every_scenario_is_judged_as_its_story_says() {
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }
 
-/// Every flow of every scenario is shown to the lowered tables and to the live plane: within a host,
-/// to another and from another. What is outside is for the tests that have an outside.
+/// Every flow of every scenario is shown to the lowered tables and to the live planes: within a host,
+/// to another and from another. So what is said of a host with the one plane that sends to a host with
+/// the other holds for either end. What is outside is for the tests that have an outside.
 #[test]
-fn every_scenario_runs_on_the_ebpf_plane_as_its_story_says() {
+fn every_scenario_runs_on_both_planes_as_its_story_says() {
     let scenarios = load_scenarios().unwrap();
     let most = scenarios.iter().map(|scenario| scenario.endpoints.len()).max().unwrap();
     let cell = Cell::new("tale", most * 2).unwrap();
@@ -43,11 +44,12 @@ fn every_scenario_runs_on_the_ebpf_plane_as_its_story_says() {
         let mut lowered = LoweredEbpf::default();
         let mut live = LiveEbpf::open("tale", cell.overlay).unwrap();
         let mut switch = LoweredOvs::default();
-        let mut planes: [&mut dyn Plane; 3] = [&mut lowered, &mut switch, &mut live];
+        let mut traced = LiveOvs::open("tale").unwrap();
+        let mut planes: [&mut dyn Plane; 4] = [&mut lowered, &mut switch, &mut live, &mut traced];
         scenarios.iter().map(|scenario| on_planes(scenario, &mut planes, &cell.ports)).sum()
     });
     let flows: usize = told.unwrap();
-    println!("{} scenarios, {flows} flows on the eBPF plane, 0 not as told", scenarios.len());
+    println!("{} scenarios, {flows} flows on both planes, 0 not as told", scenarios.len());
     assert!(flows > 300, "only {flows} flows came to the plane");
 }
 

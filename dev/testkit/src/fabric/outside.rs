@@ -18,8 +18,9 @@ use super::{Kind, Rig, Space, require_root};
 use crate::policy::{DB, SCOPE, WEB, empty_table, ip, set_pair, stateful, tcp};
 
 /// What comes from under the default prefix has the class of the VRF.
-const VRF: ClassId = ClassId(16400);
-const PARTNER: ClassId = ClassId(16401);
+pub const VRF: ClassId = ClassId(16400);
+/// What comes from partners, and what goes to them.
+pub const PARTNER: ClassId = ClassId(16401);
 const LONG: Duration = Duration::from_secs(8);
 const SHORT: Duration = Duration::from_millis(400);
 /// Of the host, and of the world, on the link between them.
@@ -27,7 +28,8 @@ const BORDER: [&str; 2] = ["192.0.100.1", "2001:db8:100::1"];
 const ROUTER: [&str; 2] = ["192.0.100.254", "2001:db8:100::fe"];
 /// Addresses farther outside: under the default prefix, and in the partner's.
 pub const INTERNET: [&str; 2] = ["203.0.113.200", "2001:db8:200::1"];
-const PARTNERS: [&str; 2] = ["203.0.113.9", "2001:db8:201::1"];
+/// The partner's.
+pub const PARTNERS: [&str; 2] = ["203.0.113.9", "2001:db8:201::1"];
 /// The first bridge domain is public, the second is not.
 const PUBLIC: [&str; 2] = ["10.1.0.0/24", "2001:db8:1::/64"];
 const HIDDEN: [&str; 2] = ["10.2.0.0/24", "2001:db8:2::/64"];

@@ -134,12 +134,30 @@ fn fill_set(set: &RuleSet, slot: Slot, ranks: &Ranks, lowered: &mut Lowered) {
             let matches = matches.with(slot.register(), set.id.0);
             lowered.add_as(cookie::rule(rule.id), Stage::Rules, priority, matches, decide(rule));
         }
+        if let Some(matches) = hidden_fragments(rule) {
+            let matches = matches.with(slot.register(), set.id.0);
+            lowered.add_as(cookie::rule(rule.id), Stage::Rules, priority, matches, decide(rule));
+        }
         for matches in packets(&rule.matches, Side::Opener) {
             let matches = matches.with(slot.register(), set.id.0);
             let (cookie, actions) = answer(rule);
             lowered.add_as(cookie, Stage::Reply, priority, matches, actions);
         }
     }
+}
+
+/// Of a later fragment of IPv6 the switch sees the fragment header and no protocol (observed with
+/// 3.1). So what does not permit one protocol holds for the later fragments of all; what permits one
+/// holds for none.
+fn hidden_fragments(rule: &Rule) -> Option<Match> {
+    let Rule { matches: wanted, action, .. } = rule;
+    let may = wanted.ether.matches(EtherType::IPV6) && wanted.arp_op.is_none();
+    if *action == Verdict::Permit || wanted.proto.is_none() || wanted.needs_l4() || !may {
+        return None;
+    }
+    let later = ipv6().masked(Field::IpFrag, frag::LATER, frag::LATER);
+    let header = later.with(Field::IpProto, frag::HEADER);
+    Some(with_dscp(header, wanted.dscp, Side::Packet))
 }
 
 /// What the rule does with a packet.
@@ -253,6 +271,13 @@ fn protocols(wanted: &Wanted, side: Side, family: Match, ether: Option<EtherType
         }
     };
     if !wanted.needs_l4() {
+        // Which is not to be taken for what a rule calls a protocol.
+        let family = match wanted.proto {
+            Some(frag::HEADER) if side == Side::Packet => {
+                family.masked(Field::IpFrag, 0_u8, frag::LATER)
+            }
+            _ => family,
+        };
         return vec![with_protocol(family, wanted.proto, side)];
     }
     // Only the ICMP of its own family has a type that a switch can see; the other is dropped before.

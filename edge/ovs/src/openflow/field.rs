@@ -299,4 +299,7 @@ pub mod frag {
     pub const ANY: u8 = 0x01;
     /// It is a fragment other than the first.
     pub const LATER: u8 = 0x02;
+    /// The IP protocol that a later fragment of IPv6 is said to have: the fragment header (RFC 8200,
+    /// 4.5), whatever is in it.
+    pub const HEADER: u8 = 44;
 }

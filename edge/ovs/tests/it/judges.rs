@@ -170,6 +170,12 @@ proptest! {
                 let (src, dst) = (ClassId(src), ClassId(dst));
                 let expected = without_services(desired.table.judge(SCOPE, src, dst, packet));
                 let got: Verdict = tables.judge(SCOPE, src, dst, packet);
+                if packet.later_fragment && packet.ether == EtherType::IPV6 {
+                    // The switch does not see what it is a part of: it may deny more.
+                    let open = expected.action != Action::Permit && got.action == Action::Permit;
+                    prop_assert!(!open, "{:?} to {:?}: {:?} passes", src, dst, packet);
+                    continue;
+                }
                 prop_assert_eq!(got, expected, "{:?} to {:?}: {:?}", src, dst, packet);
             }
         }

@@ -1,8 +1,14 @@
 //! The plane's two judges against the rule table: its flows in Rust, and the switch's own trace.
 
+use selvage_agent::datapath::ExitLink;
 use selvage_agent::judge::{At, Case, Opinion, Party, answers};
-use selvage_rules::{Encapsulation, EtherType, Packet, Reason, Table, TcpFlags, Verdict, proto};
-use selvage_testkit::fabric::{group_of, matrix::six_workloads};
+use selvage_host::Netlink;
+use selvage_rules::{
+    BdId, ClassId, Encapsulation, Endpoint, EtherType, GroupId, Packet, Reason, Table, TcpFlags,
+    Verdict, proto,
+};
+use selvage_testkit::fabric::matrix::six_workloads;
+use selvage_testkit::fabric::{group_of, outside};
 
 use crate::fabric::{OVS, Rig, Workload};
 use crate::policy::{GATEWAY_MAC, SCOPE, three_tier};
@@ -102,10 +108,84 @@ fn the_judges_of_the_plane_say_what_the_table_says() {
 
 fn check(rig: &mut Rig, host: usize, case: &Case, wrong: &mut Vec<String>) {
     let expected = expected(&rig.table, case);
+    hold(rig, host, case, expected, wrong);
+}
+
+fn hold(rig: &mut Rig, host: usize, case: &Case, expected: Opinion, wrong: &mut Vec<String>) {
     let host = &mut rig.hosts[host];
     let opinions = host.space.ns.run(|| host.plane.judge(case)).unwrap();
     match opinions {
         Ok(opinions) if opinions.lowered == expected && opinions.live == expected => {}
         other => wrong.push(format!("{case:?}\n  expected {expected:?}\n  got {other:?}\n")),
     }
+}
+
+/// Somebody outside, seen from `host`: the border, which is the first, has a port that leads there.
+fn outsider(rig: &Rig, host: usize, ip: &str, class: ClassId) -> Party {
+    let border = &rig.hosts[0];
+    let link = ExitLink::of(SCOPE);
+    let at = if host == 0 {
+        At::Port(Netlink::open_in(&border.space.ns).unwrap().index_of(&link.plane).unwrap())
+    } else {
+        At::Host { tunnel: border.tunnel, speaks: Encapsulation::EpgVni }
+    };
+    let ips = vec![ip.parse().unwrap()];
+    Party {
+        endpoint: Endpoint { bd: BdId(0), class, mac: link.mac, ips },
+        gateway: link.mac,
+        group: Some(GroupId(u32::from(class.0))),
+        at,
+    }
+}
+
+/// Between endpoints and addresses outside, at the border and at another host.
+#[test]
+fn the_judges_say_what_the_table_says_of_the_world_outside() {
+    let (mut rig, _world, _exits) = outside::fabric([OVS, OVS], outside::table());
+    let (mut asked, mut wrong) = (0, Vec::new());
+    let v6 = |ip: &str| ip.contains(':');
+    let everybody = outside::INTERNET
+        .map(|ip| (ip, outside::VRF, ClassId::DEFAULT_OUTSIDE))
+        .into_iter()
+        .chain(outside::PARTNERS.map(|ip| (ip, outside::PARTNER, outside::PARTNER)));
+    for (ip, sends, receives) in everybody {
+        for name in ["web-a", "web-b", "db-a", "db-b", "app-a", "app-b"] {
+            let host = rig.of(name).wanted.host;
+            let inside = party(&rig, rig.of(name), host);
+            let beyond = outsider(&rig, host, ip, sends);
+            let class = inside.endpoint.class;
+            let ether = if v6(ip) { EtherType::IPV6 } else { EtherType::IPV4 };
+            for (packet, opening) in packets(ether) {
+                // The switch sees no protocol in the later fragments of IPv6, and denies them.
+                if packet.later_fragment && ether == EtherType::IPV6 {
+                    continue;
+                }
+                for outward in [true, false] {
+                    let (from, to) = if outward { (&inside, &beyond) } else { (&beyond, &inside) };
+                    let (from, to) = (from.clone(), to.clone());
+                    let case = Case { scope: SCOPE, from, to, packet, answers: opening };
+                    let there = |out: bool, packet: &Packet| match out {
+                        true => rig.table.judge(SCOPE, class, receives, packet),
+                        false => rig.table.judge(SCOPE, sends, class, packet),
+                    };
+                    let opened = case.answers.filter(|opening| answers(&case.packet, opening));
+                    let opened = opened.map(|opening| there(!outward, &opening));
+                    let verdict = match opened.filter(|verdict| verdict.stateful) {
+                        Some(opened) => Verdict { reason: Reason::Established, ..opened },
+                        None => there(outward, &packet),
+                    };
+                    let expected = case.as_a_plane_says(verdict.into());
+                    hold(&mut rig, host, &case, expected, &mut wrong);
+                    asked += 1;
+                }
+            }
+        }
+    }
+    assert!(asked > 500, "{asked}");
+    assert!(
+        wrong.is_empty(),
+        "{} of {asked}:\n{}",
+        wrong.len(),
+        wrong[..wrong.len().min(4)].join("\n")
+    );
 }
