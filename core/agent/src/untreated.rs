@@ -5,14 +5,27 @@ use std::collections::BTreeSet;
 use selvage_rules::{Action, Reason, Rule, Table, Verdict};
 
 /// In words, what the data plane `plane` does with packets that rules of `table` send through a
-/// service, copy, queue by class or mark, if it can do none of these. What should be redirected is
+/// service, copy, queue by class or mark, and with groups and endpoints that have a quality or a
+/// protection of their own, if it can do none of these. What should be redirected is
 /// dropped, since it must not pass the service by; the rest passes as it is.
 pub fn untreated(table: &Table, plane: &str) -> Vec<String> {
     let used: BTreeSet<_> = table.pairs.values().collect();
     let sets = table.rule_sets.iter().filter(|(id, _)| used.contains(id));
     let rules = sets.flat_map(|(_, set)| set.rules.iter());
-    let said: BTreeSet<String> = rules.flat_map(|rule| of_rule(table, plane, rule)).collect();
+    let mut said: BTreeSet<String> = rules.flat_map(|rule| of_rule(table, plane, rule)).collect();
+    for key in table.qualities.keys() {
+        let name = table.name_of(*key).map_or("", |name| &**name);
+        let what = format!("what `{name}` sends is neither queued, marked nor held to a rate");
+        said.insert(cannot(&what, plane));
+    }
+    for name in table.protections.keys() {
+        said.insert(cannot(&format!("the host protection policy `{name}` protects nobody"), plane));
+    }
     said.into_iter().collect()
+}
+
+fn cannot(what: &str, plane: &str) -> String {
+    format!("{what}: the data plane `{plane}` cannot do that")
 }
 
 /// The verdict of a data plane that cannot send packets through services.
@@ -29,7 +42,7 @@ fn of_rule(table: &Table, plane: &str, rule: &Rule) -> Vec<String> {
         let service = rule.treatment.service.and_then(|id| table.services.get(&id));
         service.map_or("", |service| &*service.name)
     };
-    let cannot = |what: &str| format!("{what}: the data plane `{plane}` cannot do that");
+    let cannot = |what: &str| cannot(what, plane);
     if rule.action == Action::Redirect {
         return vec![cannot(&format!("what is to go through `{}` is dropped", service()))];
     }
@@ -55,7 +68,8 @@ mod tests {
     use std::sync::Arc;
 
     use selvage_rules::{
-        ClassId, Match, PairKey, RuleId, RuleSet, RuleSetId, ScopeId, Service, ServiceId, Treatment,
+        ClassId, GroupKey, Match, PairKey, Protection, Quality, RuleId, RuleSet, RuleSetId,
+        ScopeId, Service, ServiceId, Treatment,
     };
 
     use super::*;
@@ -83,11 +97,22 @@ mod tests {
         let id = RuleSetId(1);
         table.rule_sets.insert(id, Arc::new(RuleSet::new(id, rules)));
         assert!(untreated(&table, "ebpf").is_empty(), "nobody is under those rules");
+        table.protections.insert("uni/tn-t/hpp".into(), Protection::default());
+        table
+            .qualities
+            .insert(GroupKey { scope: ScopeId(1), class: ClassId(16) }, Quality::default());
         let key = PairKey { scope: ScopeId(1), src: ClassId(16), dst: ClassId(17) };
         table.pairs.insert(key, id);
         let said = untreated(&table, "ebpf");
-        assert_eq!(said.len(), 4, "{said:?}");
-        for part in ["through `firewall` is dropped", "copied to `firewall`", "level3", "dscp 46"] {
+        assert_eq!(said.len(), 6, "{said:?}");
+        for part in [
+            "through `firewall` is dropped",
+            "copied to `firewall`",
+            "level3",
+            "dscp 46",
+            "a rate",
+            "`uni/tn-t/hpp`",
+        ] {
             assert!(said.iter().any(|text| text.contains(part)), "{part}: {said:?}");
         }
     }

@@ -78,7 +78,8 @@ impl Plane for LoweredOvs {
         );
         let opened = case.answers.is_none_or(is_tracked);
         let hidden = packet.later_fragment && packet.ether == EtherType::IPV6;
-        !crossed && !hidden && opened && !(packet.ether == EtherType::ARP && packet.arp_op == 0)
+        let no_operation = packet.ether == EtherType::ARP && packet.arp_op == 0;
+        opened && !(crossed || hidden || no_operation)
     }
 }
 
