@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use selvage_opflex::client::PeerId;
-use selvage_rules::{Desired, Encapsulation, EndpointId, NodeId, Revision};
+use selvage_rules::{Desired, Encapsulation, EndpointId, NodeId, Revision, Room};
 
 use crate::ahead::Question;
 use crate::datapath::{Applied, PlaneError, Port};
@@ -50,6 +50,8 @@ pub struct Config {
     pub dataplane: String,
     /// What it can send to other hosts and receive from them.
     pub encapsulations: BTreeSet<Encapsulation>,
+    /// How much policy it holds.
+    pub room: Room,
     /// Version of the program.
     pub version: String,
     /// Process id.

@@ -12,7 +12,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use selvage_rules::{
-    BdId, ClassId, Desired, Encapsulation, Mac, Packet, Reason, Revision, RuleId, ScopeId,
+    BdId, ClassId, Desired, Encapsulation, Mac, Packet, Reason, Revision, Room, RuleId, ScopeId,
 };
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +25,11 @@ pub trait Datapath: Send {
 
     /// What it can send to other hosts and receive from them. Never empty.
     fn encapsulations(&self) -> BTreeSet<Encapsulation>;
+
+    /// How much policy it holds.
+    fn room(&self) -> Room {
+        Room::default()
+    }
 
     /// Whether it reads packets as bytes, so that endpoints have to hand them over as they would be
     /// on a wire: cut to size, checksums filled in.

@@ -62,6 +62,7 @@ impl Fabric {
             tunnel: config.tunnel,
             encapsulations: config.encapsulations.clone(),
             node: config.node,
+            room: config.room,
         };
         // No endpoint can have this name, since it has a slash.
         client.declare("host/", host.to_objects(), time(now));

@@ -209,7 +209,8 @@ impl Core {
         }
         let mut next = derive(tree, self.state.numbers.clone(), &self.state.faults, wall_ms);
         let before = (&self.state.tree, &*self.state.compiled);
-        let broken = check::broken(before, (&next.tree, &next.compiled));
+        let mut broken = check::broken(before, (&next.tree, &next.compiled));
+        broken.extend(self.too_large(&self.state.compiled, &next.compiled));
         if !broken.is_empty() {
             return Err(broken);
         }

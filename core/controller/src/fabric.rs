@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use selvage_opflex::Time;
 use selvage_opflex::server::Event;
-use selvage_rules::Revision;
+use selvage_rules::{Revision, Room};
 
 /// How many commits' times are kept, to tell how long hosts took.
 const REMEMBERED: usize = 256;
@@ -33,6 +33,8 @@ pub struct Host {
     pub applied: Revision,
     /// It was sent policy and has not yet said that it enforces it.
     pub pending: bool,
+    /// How much policy its data plane holds.
+    pub room: Room,
     /// What it enforced when its connection went.
     left_with: Revision,
     /// How long after its commit the last revision was enforced.
@@ -137,6 +139,7 @@ impl Fabric {
             Event::HostDeclared(declared) => {
                 let host = self.entry(&declared.name, now)?;
                 host.tunnel = Some(declared.tunnel);
+                host.room = declared.room;
                 if let Some(node) = declared.node {
                     self.renumber(&declared.name, node.0);
                 }
@@ -209,6 +212,7 @@ impl Fabric {
                 online: false,
                 selvage: false,
                 tunnel: None,
+                room: Room::default(),
                 touched_by: Revision(0),
                 applied: Revision(0),
                 pending: false,

@@ -1,5 +1,6 @@
 //! The controller without sockets: commits, compilation, peers, revisions.
 
+mod capacity;
 mod check;
 mod core;
 mod fabric;
@@ -13,6 +14,7 @@ mod stamp;
 mod status;
 
 pub use crate::core::{Commit, Core, Kept, Output, Prepared, RestoreError, Stored, View, Write};
+pub use capacity::{HostNeed, need_of};
 pub use check::{Checked, Wrong, check};
 pub use fabric::{Fabric, Host, Progress};
 pub use plan::{

@@ -10,7 +10,7 @@ use selvage_opflex::mo::Reference;
 use selvage_opflex::server::Change;
 use selvage_policy::plan::{Change as Traffic, End, Kind, part, plan};
 use selvage_policy::slice::{Index, slice};
-use selvage_policy::{Compiled, Numbers, Problem, compile, verify};
+use selvage_policy::{Compiled, Numbers, Problem, capacity, compile, verify};
 use selvage_rules::{GroupKey, Table};
 use serde::Serialize;
 
@@ -139,16 +139,16 @@ impl Core {
         // An assertion may be about groups of any tenant.
         let asserts = trees.iter().any(|tree| verify::asserts(tree));
         let part = part(trees, touched.map(|mo| &**mo)).filter(|_| !asserts);
-        let step = match part {
-            Some(part) => self.step_of_part(&part),
-            None => self.step(&tree),
-        };
+        let step = part.map(|part| self.step_of_part(&part)).filter(|step| {
+            let all = capacity::whole(&self.state.compiled.table);
+            self.surely_fits(all, all.and(capacity::whole(&step.after.table)))
+        });
+        let step = step.unwrap_or_else(|| self.step(&tree));
         let Step { before, after, change } = &step;
-        let broken = if asserts {
-            check::broken((&self.state.tree, before), (&tree, after))
-        } else {
-            Vec::new()
-        };
+        let mut broken = self.too_large(before, after);
+        if asserts {
+            broken.extend(check::broken((&self.state.tree, before), (&tree, after)));
+        }
         if !broken.is_empty() {
             return Err(broken);
         }

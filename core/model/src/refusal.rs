@@ -155,6 +155,23 @@ pub enum Refusal {
         /// Why it would not hold, with a packet to see it by.
         why: String,
     },
+    /// A host has no room for it.
+    #[error(
+        "Validation failed: host {host} would need {need} entries of table `{table}` while it swaps, \
+         and holds {limit}; heaviest contracts: {heaviest}"
+    )]
+    TooLarge {
+        /// Name of the host's agent.
+        host: String,
+        /// The table of its data plane.
+        table: &'static str,
+        /// Entries it would need.
+        need: u64,
+        /// Entries it holds at most.
+        limit: u64,
+        /// The contracts that need the most, each with its number of entries.
+        heaviest: String,
+    },
     /// More levels of children than any class has.
     #[error("Invalid request. more than {limit} levels of children")]
     TooDeep {
@@ -181,7 +198,7 @@ impl Refusal {
             | Refusal::Undeletable { .. }
             | Refusal::NotCreatable { .. }
             | Refusal::UpsideDown { .. } => 120,
-            Refusal::Broken { .. } => 100,
+            Refusal::Broken { .. } | Refusal::TooLarge { .. } => 100,
             Refusal::NotFound { .. } => 102,
             Refusal::Exists { .. } => 103,
             Refusal::Fixed { .. } => 107,
@@ -214,7 +231,7 @@ impl Refusal {
             | Refusal::Broken { dn, .. }
             | Refusal::TooDeep { dn, .. } => dn,
             Refusal::CannotContain { parent, .. } | Refusal::Unnamed { parent, .. } => parent,
-            Refusal::NoDn { .. } | Refusal::TooMany { .. } => "",
+            Refusal::NoDn { .. } | Refusal::TooMany { .. } | Refusal::TooLarge { .. } => "",
         }
     }
 

@@ -11,6 +11,7 @@
 //! numbers between them and the world are [`number`]'s.
 
 pub mod batch;
+pub mod capacity;
 pub mod compile;
 pub mod front;
 pub mod ir;

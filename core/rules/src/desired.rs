@@ -108,6 +108,15 @@ impl FromStr for Encapsulation {
     }
 }
 
+/// How many entries a host's data plane holds; `None` where there is no limit but memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash, Serialize, Deserialize)]
+pub struct Room {
+    /// Pairs of classes.
+    pub pairs: Option<u64>,
+    /// Rules of all sets together.
+    pub rules: Option<u64>,
+}
+
 /// A group whose packets may come out of the tunnel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Source {

@@ -20,7 +20,7 @@ mod service;
 mod table;
 
 pub use desired::{
-    Desired, Encapsulation, Endpoint, EndpointId, Exit, Local, Remote, Source,
+    Desired, Encapsulation, Endpoint, EndpointId, Exit, Local, Remote, Room, Source,
     UnknownEncapsulation, Way,
 };
 pub use id::{

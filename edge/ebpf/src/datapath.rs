@@ -13,7 +13,7 @@ use selvage_agent::datapath::{
 use selvage_agent::judge::{Case, Opinions};
 use selvage_agent::untreated::untreated;
 
-use selvage_rules::{Desired, Encapsulation, Reason, Revision, ScopeId};
+use selvage_rules::{Desired, Encapsulation, Reason, Revision, Room, ScopeId};
 
 use crate::config::Config;
 use crate::error::{Doing, Result, full, refused};
@@ -227,6 +227,13 @@ impl Datapath for Ebpf {
 
     fn encapsulations(&self) -> BTreeSet<Encapsulation> {
         Encapsulation::ALL.into()
+    }
+
+    fn room(&self) -> Room {
+        Room {
+            pairs: Some(self.maps.pairs.limit().into()),
+            rules: Some(self.maps.rules.limit().into()),
+        }
     }
 
     fn attach_port(&mut self, port: &Port) -> Result<()> {

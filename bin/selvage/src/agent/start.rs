@@ -52,6 +52,7 @@ pub fn serve(args: Args) -> Result<(), Failure> {
         controllers: args.controller.clone().into_iter().collect(),
         dataplane: plane.name().to_owned(),
         encapsulations: plane.encapsulations(),
+        room: plane.room(),
         node: args.node_id.map(NodeId),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         pid: std::process::id(),

@@ -5,6 +5,7 @@
 
 mod apply;
 mod batch;
+mod capacity;
 mod check;
 mod drops;
 mod files;
@@ -37,6 +38,8 @@ pub enum Verb {
     Check(check::Args),
     /// Say what these files say in vain, twice, or too broadly; asks no daemon
     Lint(check::LintArgs),
+    /// Say how many entries of its tables each host needs for these files, and by whose doing
+    Capacity(capacity::Args),
     /// Say what happens to a flow between two groups or endpoints, and which objects decide it
     Trace(trace::Args),
     /// Show which host enforces which revision, and what is wrong
@@ -54,6 +57,7 @@ pub fn run(verb: Verb) -> Result<(), Failure> {
         Verb::Plan(args) => plan::run(&args),
         Verb::Check(args) => check::run(&args),
         Verb::Lint(args) => check::lint(&args),
+        Verb::Capacity(args) => capacity::run(&args),
         Verb::Trace(args) => trace::run(&args),
         Verb::Status(args) => status::run(&args),
         Verb::Get(args) => get::run(&args),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use selvage_controller::{
-    Core, Output, Planned, Prepared, Progress, RestoreError, Status, Stored, View, Write,
+    Core, HostNeed, Output, Planned, Prepared, Progress, RestoreError, Status, Stored, View, Write,
 };
 use selvage_model::{Changes, Refusal};
 use selvage_opflex::server::{ConnId, ServerConfig};
@@ -44,6 +44,13 @@ pub enum Ask {
         write: Write,
         /// Where the answer goes.
         reply: oneshot::Sender<Result<Planned, Vec<Refusal>>>,
+    },
+    /// What would each host need after a write?
+    Capacity {
+        /// The write.
+        write: Write,
+        /// Where the answer goes.
+        reply: oneshot::Sender<Result<Vec<HostNeed>, Vec<Refusal>>>,
     },
     /// Who enforces what?
     Status(oneshot::Sender<Status>),
@@ -231,6 +238,9 @@ impl Keeper {
             Ask::Write { user, write, at, reply } => return self.write(user, &write, at, reply),
             Ask::Plan { write, reply } => {
                 drop(reply.send(self.core.plan(&write, self.clock.now(), wall_ms())));
+            }
+            Ask::Capacity { write, reply } => {
+                drop(reply.send(self.core.capacity(&write, wall_ms())));
             }
             // Whoever asked may have gone; then nobody misses the answer.
             Ask::Status(reply) => drop(reply.send(self.core.status(self.clock.now()))),

@@ -12,7 +12,7 @@ use selvage_opflex::session::{Limits, Session, SessionEvent, Side};
 use selvage_opflex::{Time, Uri};
 use selvage_rules::{
     Action, BdId, ClassId, Encapsulation, Gateway, GroupId, Mac, Match, Origin, PortRange, Reason,
-    Revision, Rule, RuleId, RuleSetId, ScopeId, Treatment, proto,
+    Revision, Room, Rule, RuleId, RuleSetId, ScopeId, Treatment, proto,
 };
 
 pub const ADDRESS: &str = "192.0.2.1:8009";
@@ -52,6 +52,7 @@ impl Controller {
                 tunnel: ip("198.51.100.2"),
                 encapsulations: Encapsulation::ALL.into(),
                 node: None,
+                room: Room::default(),
             }],
             declared: BTreeMap::new(),
             applied: Vec::new(),

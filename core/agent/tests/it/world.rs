@@ -10,7 +10,7 @@ use selvage_agent::record::{Endpoints, Moves, Policy};
 use selvage_agent::{Agent, Config, Now, Output, Restored, Ticket};
 use selvage_opflex::Time;
 use selvage_opflex::client::PeerId;
-use selvage_rules::{Desired, Encapsulation, EndpointId};
+use selvage_rules::{Desired, Encapsulation, EndpointId, Room};
 
 use crate::controller::{ADDRESS, Controller};
 
@@ -50,6 +50,7 @@ fn config() -> Config {
         controllers: vec![ADDRESS.into()],
         dataplane: "fake".into(),
         encapsulations: Encapsulation::ALL.into(),
+        room: Room::default(),
         node: None,
         version: "0".into(),
         pid: 1,

@@ -8,6 +8,7 @@
 )]
 
 mod assertions;
+mod capacity;
 mod commits;
 mod hosts;
 mod world;

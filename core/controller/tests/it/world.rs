@@ -10,7 +10,7 @@ use selvage_opflex::client::{self, Client, ClientConfig, PeerId};
 use selvage_opflex::ext::{Host, Location};
 use selvage_opflex::server::{ConnId, ServerConfig};
 use selvage_policy::number;
-use selvage_rules::{Encapsulation, EndpointId, Revision};
+use selvage_rules::{Encapsulation, EndpointId, Revision, Room};
 
 /// Where the controller says it is.
 const ADDRESS: &str = "198.18.0.1:8009";
@@ -116,14 +116,19 @@ impl World {
 
     /// Adds an agent, connected, its host declared.
     pub fn agent(&mut self, name: &str, tunnel: &str) {
+        self.agent_with(name, tunnel, Room::default());
+    }
+
+    /// The same, of a host that holds so much policy.
+    pub fn agent_with(&mut self, name: &str, tunnel: &str, room: Room) {
         let config = ClientConfig::new(name, vec![ADDRESS.to_owned()]);
         let client = Client::new(config, self.now);
         let agent = Agent { client, conn: None, heard: 0, acknowledges: true };
         self.agents.insert(name.to_owned(), agent);
         self.connect(name);
         let encapsulations = Encapsulation::ALL.into();
-        let host =
-            Host { name: name.into(), tunnel: tunnel.parse().unwrap(), encapsulations, node: None };
+        let (name_of_it, tunnel) = (name.into(), tunnel.parse().unwrap());
+        let host = Host { name: name_of_it, tunnel, encapsulations, node: None, room };
         self.with(name, |client, now| client.declare("host", host.to_objects(), now));
     }
 

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use selvage_rules::{
-    BdId, ClassId, Encapsulation, Endpoint, EndpointId, GroupId, Mac, NodeId, Remote,
+    BdId, ClassId, Encapsulation, Endpoint, EndpointId, GroupId, Mac, NodeId, Remote, Room,
 };
 
 use super::{
@@ -155,6 +155,8 @@ pub struct Host {
     pub encapsulations: BTreeSet<Encapsulation>,
     /// The number that the policy knows it by, if it has one.
     pub node: Option<NodeId>,
+    /// How much policy its data plane holds.
+    pub room: Room,
 }
 
 impl Host {
@@ -165,10 +167,13 @@ impl Host {
             .with("name", &*self.name)
             .with("tunnel", &*self.tunnel.to_string())
             .with("encapsulations", Value::List(names));
-        let host = match self.node {
-            Some(node) => host.with("node", u64::from(node.0)),
-            None => host,
-        };
+        let numbers = [
+            ("node", self.node.map(|node| u64::from(node.0))),
+            ("maxPairs", self.room.pairs),
+            ("maxRules", self.room.rules),
+        ];
+        let said = numbers.into_iter().filter_map(|(name, number)| Some((name, number?)));
+        let host = said.fold(host, |host, (name, number)| host.with(name, number));
         rooted(host, Vec::new())
     }
 
@@ -188,6 +193,10 @@ impl Host {
             tunnel: parsed(object, "tunnel")?,
             encapsulations: names.iter().filter_map(known).collect(),
             node: optional(object, "node")?.map(NodeId),
+            room: Room {
+                pairs: optional(object, "maxPairs")?,
+                rules: optional(object, "maxRules")?,
+            },
         })
     }
 }

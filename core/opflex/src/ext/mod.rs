@@ -19,7 +19,7 @@
 //!   SelvagePair/<src>/<dst>/    as above, for pairs in which a class is outside
 //! SelvageRuleSet/<number>/      number
 //!   SelvageRule/<index>/        the fields of a rule, and its origin
-//! SelvageHost/<name>/           name tunnel encapsulations node
+//! SelvageHost/<name>/           name tunnel encapsulations node maxPairs maxRules
 //! SelvageRevision/              revision
 //! SelvageApplied/<name>/        name revision
 //! SelvageRegistry/              settled

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use selvage_opflex::client::Event;
 use selvage_opflex::ext::{Host, Location};
 use selvage_opflex::server;
-use selvage_rules::{BdId, Encapsulation, EndpointId, GroupId, Mac};
+use selvage_rules::{BdId, Encapsulation, EndpointId, GroupId, Mac, Room};
 
 use crate::support::{Fabric, Policy, agent_name, class, group_name};
 
@@ -33,6 +33,7 @@ fn host_at(host: usize, tunnel: IpAddr) -> Host {
         tunnel,
         encapsulations: Encapsulation::ALL.into(),
         node: None,
+        room: Room::default(),
     }
 }
 

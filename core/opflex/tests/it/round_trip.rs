@@ -14,8 +14,8 @@ use selvage_opflex::modb::Modb;
 use selvage_opflex::server::PolicySource;
 use selvage_rules::{
     Action, Arm, BdId, ClassId, Comparison, Encapsulation, EndpointId, EtherMatch, EtherType,
-    Gateway, GroupId, IcmpMatch, Mac, Match, Origin, PortRange, Prefix, Reason, Revision, Rule,
-    RuleId, RuleSetId, ScopeId, TcpFlags, TcpMatch, Test, Treatment,
+    Gateway, GroupId, IcmpMatch, Mac, Match, Origin, PortRange, Prefix, Reason, Revision, Room,
+    Rule, RuleId, RuleSetId, ScopeId, TcpFlags, TcpMatch, Test, Treatment,
 };
 
 use crate::support::{Policy, group_name};
@@ -168,7 +168,8 @@ proptest! {
                            both in any::<bool>()) {
         let encapsulations = Encapsulation::ALL.into_iter().skip(usize::from(!both)).collect();
         let node = both.then_some(selvage_rules::NodeId(101));
-        let host = Host { name: agent.clone(), tunnel, encapsulations, node };
+        let room = Room { pairs: both.then_some(7), rules: None };
+        let host = Host { name: agent.clone(), tunnel, encapsulations, node, room };
         prop_assert_eq!(Host::from_object(&travelled(&host.to_objects())[0]), Ok(host));
         let applied = Applied { agent: agent.clone(), revision: Revision(revision) };
         prop_assert_eq!(Applied::from_object(&travelled(&[applied.to_object()])[0]), Ok(applied));

@@ -129,6 +129,7 @@ impl Api {
             Route::Flows => self.flows(text),
             Route::Plan => self.plan(text).await,
             Route::Check => self.check(text),
+            Route::Capacity => self.capacity(text).await,
             Route::Revision => self.revision(&parameters).await,
             Route::Log => self.log(&parameters).await,
         }

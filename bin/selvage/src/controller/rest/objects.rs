@@ -88,6 +88,21 @@ impl Api {
         }
     }
 
+    /// `POST /selvage/v1/capacity`: what each host would need with this body posted.
+    pub(super) async fn capacity(&self, body: &[u8]) -> Result<Reply, Refusal> {
+        let post = tokio::task::block_in_place(|| json::parse(body))
+            .map_err(|error| Refusal::bad_request(error.to_string()))?;
+        let write = Write::Post { at: Some(parse_dn("uni")?), post };
+        let answer = self.desk.ask(|reply| Ask::Capacity { write, reply }).await;
+        match answer.ok_or_else(stopping)? {
+            Ok(hosts) => {
+                let body = serde_json::json!({ "hosts": hosts });
+                Ok(json_text(body.to_string()))
+            }
+            Err(refusals) => Ok(refused(&refusals)),
+        }
+    }
+
     /// `POST /selvage/v1/check`: what the tree would say of itself with this body posted to it.
     pub(super) fn check(&self, body: &[u8]) -> Result<Reply, Refusal> {
         let view = self.desk.view();

@@ -45,6 +45,8 @@ pub enum Route {
     Plan,
     /// What would the tree say of itself?
     Check,
+    /// What would each host need?
+    Capacity,
     /// `GET /selvage/v1/revision`
     Revision,
     /// `GET /selvage/v1/log`
@@ -68,6 +70,7 @@ impl Route {
                 | Route::Flows
                 | Route::Plan
                 | Route::Check
+                | Route::Capacity
         )
     }
 
@@ -85,6 +88,7 @@ impl Route {
                 "flows" => only(method, &Method::POST, Route::Flows),
                 "plan" => only(method, &Method::POST, Route::Plan),
                 "check" => only(method, &Method::POST, Route::Check),
+                "capacity" => only(method, &Method::POST, Route::Capacity),
                 "trace" => only(method, &Method::POST, Route::Trace),
                 _ => Err(unknown()),
             };
