@@ -13,6 +13,7 @@
 pub mod batch;
 pub mod capacity;
 pub mod compile;
+pub mod explain;
 pub mod front;
 pub mod ir;
 pub mod lint;

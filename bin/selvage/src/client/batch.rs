@@ -24,8 +24,8 @@ type Line = (usize, Result<Value, String>);
 pub struct Asked {
     /// Ask this configuration, and no controller: YAML, or managed objects in JSON or XML; given
     /// several times they are applied in order
-    #[arg(long, value_name = "FILE", requires = "flows")]
-    config: Vec<PathBuf>,
+    #[arg(long, value_name = "FILE")]
+    pub config: Vec<PathBuf>,
     /// Endpoints, as a JSON list; a controller also knows those that its hosts have
     #[arg(long, value_name = "FILE", requires = "flows")]
     endpoints: Option<PathBuf>,
@@ -121,7 +121,7 @@ fn told(endpoints: Value, path: Option<&Path>) -> Result<Vec<Told>, Failure> {
 }
 
 /// A tree to which each file was applied, one after the other.
-fn read_tree(configs: &[PathBuf]) -> Result<Tree, Failure> {
+pub fn read_tree(configs: &[PathBuf]) -> Result<Tree, Failure> {
     let uni: Dn = "uni".parse().map_err(|_| input("`uni` is no DN".to_owned()))?;
     let mut tree = initial_tree();
     for path in configs {

@@ -478,7 +478,7 @@ fn name_span(node: &Node) -> Span {
 
 /// The format's defaults that no key of this block overrode. A protocol means nothing to anything
 /// but IP, so it has no default there; and an address that is written is meant.
-fn defaults(shape: &Shape, post: &Post) -> Vec<(&'static str, &'static str)> {
+pub(super) fn defaults(shape: &Shape, post: &Post) -> Vec<(&'static str, &'static str)> {
     let is_ip = matches!(post.get("etherT"), None | Some("ip" | "ipv4" | "ipv6"));
     shape
         .defaults

@@ -13,10 +13,13 @@
 mod build;
 mod node;
 mod shapes;
+mod write;
 
 use std::collections::BTreeMap;
 
 use crate::Post;
+
+pub use write::write;
 
 /// A file's contents.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -13,6 +13,7 @@ mod batch;
 mod broken;
 mod choosing;
 mod contracts;
+mod explaining;
 mod generated;
 mod inside;
 mod linting;

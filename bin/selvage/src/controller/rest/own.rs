@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use hyper::StatusCode;
 use selvage_policy::batch::{self, Batch, Told};
+use selvage_policy::explain::explain;
 use selvage_policy::trace;
 use selvage_rules::{EtherType, Revision};
 use serde::Deserialize;
@@ -39,6 +40,9 @@ struct Question {
     /// to be asked about.
     #[serde(default)]
     judges: bool,
+    /// Say as well which rules were looked at, and the smallest change that would turn the verdict.
+    #[serde(default)]
+    explain: bool,
 }
 
 #[derive(Deserialize)]
@@ -90,7 +94,14 @@ impl Api {
         });
         let trace = trace::trace(&view.compiled, &from, &to, flow, family.or(implied));
         let judges = question.judges.then(|| judges::about(&view.tree, &from, &to, &trace));
-        let mut body = serde_json::to_value(trace).map_err(internal)?;
+        let mut body = match question.explain {
+            true => tokio::task::block_in_place(|| {
+                let packet = &trace.forward.packet;
+                serde_json::to_value(explain(&view.tree, &view.compiled, (&from, &to), packet))
+            }),
+            false => serde_json::to_value(trace),
+        }
+        .map_err(internal)?;
         if let Some(map) = body.as_object_mut() {
             map.insert("revision".to_owned(), json!(view.revision.0));
             if let Some(judges) = judges {
