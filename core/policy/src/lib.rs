@@ -5,9 +5,10 @@
 //! Tree --front--> Intent --compile--> Table --slice--> what one host needs
 //!                    \______________________\--trace--> who allowed it, or what would
 //!                                            Table + Table --plan--> what changes between groups
+//!                    Table --reach--> exact sets of packets: verify, lint; capacity counts entries
 //! ```
 //!
-//! Only [`front`] knows ACI classes by name. Only [`compile`] knows what a contract means. The
+//! Only [`front`] knows ACI classes by name, but for what [`lint`] counts and [`explain`] writes. Only [`compile`] knows what a contract means. The
 //! numbers between them and the world are [`number`]'s.
 
 pub mod batch;

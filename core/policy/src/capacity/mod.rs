@@ -86,6 +86,11 @@ impl<'t> Counter<'t> {
         for key in present.groups.iter().filter_map(|dn| self.keys.get(&**dn)) {
             scopes.insert(key.scope);
             found.extend(self.index.of_group(*key));
+            let shared = self.table.shared.get(key).into_iter();
+            for scope in shared.flat_map(|shared| &shared.offers_in) {
+                let there = GroupKey { scope: *scope, class: key.class };
+                found.extend(self.index.of_group(there));
+            }
         }
         for (scope, outside) in &self.table.outside {
             if !present.node.is_some_and(|node| outside.borders().contains(&node)) {

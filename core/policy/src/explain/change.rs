@@ -303,6 +303,10 @@ impl Ask<'_> {
             let subject = Post::new("vzSubj").with("name", wanted.name.as_str());
             let uses = Post::new("vzRsSubjFiltAtt").with("tnVzFilterName", filter.as_str());
             let contract = Post::new("vzBrCP").with("name", called.as_str());
+            let contract = match self.intent.vrf_of(self.from) == self.intent.vrf_of(self.to) {
+                true => contract,
+                false => contract.with("scope", "global"),
+            };
             let rn = format!("brc-{called}");
             let contract = contract.child(subject.child(uses));
             let mut edit = edit.add(self.tree, &tenant, contract, &rn)?;

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use selvage_model::Dn;
 use selvage_rules::{
-    Action, BdId, ClassId, External, GroupKey, PairKey, Prefix, RuleSetId, ScopeId, Shared, Table,
+    Action, BdId, ClassId, EtherType, GroupKey, PairKey, Prefix, RuleSetId, ScopeId, Shared, Table,
 };
 
 use crate::compile::Compiled;
@@ -73,12 +73,6 @@ impl Seat {
         let routed = domain.is_none_or(|bd| bd.routed);
         let place = Place::Inside { class: key.class, bd: group.bd, routed };
         Some(Seat { group: Some(group.name.clone()), scope: key.scope, place })
-    }
-
-    fn outside(group: &Dn, scope: ScopeId, seen: &External, address: IpAddr) -> Seat {
-        let (source, destination) = (seen.source, seen.destination);
-        let place = Place::Outside { source, destination, address };
-        Seat { group: Some(group.shared()), scope, place }
     }
 
     /// An address of it, if it is outside.
@@ -201,11 +195,13 @@ impl<'c> Reach<'c> {
             .groups
             .iter()
             .filter(|(prefix, seen)| *seen.name == *group.as_str() || shares(prefix));
-        let seats = found.filter_map(|(prefix, seen)| {
-            let Addresses { address, .. } = addresses(&outside.groups, *prefix)
-                .into_iter()
-                .find(|part| part.prefix == Some(*prefix))?;
-            Some(Seat::outside(group, scope, seen, address))
+        let seats = found.flat_map(|(prefix, _)| {
+            let decides = |seat: &Seat| {
+                let longest = seat.address().and_then(|ip| Prefix::longest(&outside.groups, ip));
+                longest.is_some_and(|(longest, _)| longest == *prefix)
+            };
+            let all = self.seats_outside_cut(scope, *prefix, &[]).into_iter().filter(decides);
+            all.map(|seat| Seat { group: Some(group.shared()), ..seat }).collect::<Vec<_>>()
         });
         seats.collect()
     }
@@ -219,7 +215,10 @@ impl<'c> Reach<'c> {
     pub fn seats_outside_cut(&self, scope: ScopeId, whole: Prefix, cuts: &[Prefix]) -> Vec<Seat> {
         let groups = self.compiled.table.outside.get(&scope).map(|outside| &outside.groups);
         let held = groups.into_iter().flat_map(|groups| groups.keys());
-        let bounds = held.chain(cuts).map(|prefix| (*prefix, ())).collect();
+        // What other VRFs know of it may be less than a prefix that decides.
+        let shared = self.compiled.table.shared.iter().filter(|(key, _)| key.scope == scope);
+        let known = shared.flat_map(|(_, shared)| &shared.prefixes);
+        let bounds = held.chain(cuts).chain(known).map(|prefix| (*prefix, ())).collect();
         let seat = |part: Addresses| {
             let address = part.address;
             match self.compiled.table.external(scope, address) {
@@ -260,6 +259,12 @@ impl<'c> Reach<'c> {
         let keys = PairKey::lookups(scope, from.source()?, dst);
         let found = keys.map(|key| table.pairs.get(&key).copied());
         Some((carried, found))
+    }
+
+    /// Whether packets of this Ethernet type are judged anywhere between two seats.
+    pub fn meet(&self, from: &Seat, to: &Seat, ether: EtherType) -> bool {
+        let ends = from.met().zip(to.met());
+        ends.is_some_and(|(src, dst)| self.compiled.table.meeting(src, dst, ether).is_some())
     }
 
     /// The rules behind a key.

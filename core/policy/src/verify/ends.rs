@@ -157,15 +157,28 @@ pub fn seats(reach: &Reach<'_>, ends: &[End], scopes: &BTreeSet<ScopeId>) -> Vec
     seats
 }
 
-/// The VRFs of the groups among these ends; all of them if none is named.
+/// The VRFs in which outside counts for these ends: those of the groups among them, or if none of
+/// these leads outside those that they share with; all of them if no group is named.
 pub fn scopes(reach: &Reach<'_>, ends: &[End]) -> BTreeSet<ScopeId> {
     let groups = ends.iter().filter_map(|end| match end {
         End::Groups(groups) => Some(groups),
         _ => None,
     });
+    let table = &reach.compiled.table;
     let vrfs = groups.flatten().filter_map(|dn| reach.compiled.intent.vrf_of(dn));
     let named: BTreeSet<ScopeId> = vrfs.filter_map(|vrf| reach.scope_of(vrf)).collect();
-    if named.is_empty() { reach.compiled.table.vrfs.keys().copied().collect() } else { named }
+    if named.is_empty() {
+        return table.vrfs.keys().copied().collect();
+    }
+    if named.iter().any(|scope| table.outside.contains_key(scope)) {
+        return named;
+    }
+    // They have no way out of their own: what other VRFs share with them counts.
+    let shared = table.shared.iter().filter(|(key, _)| named.contains(&key.scope));
+    let others = shared.flat_map(|(_, shared)| shared.offers_in.iter().chain(&shared.uses_of));
+    let others: BTreeSet<ScopeId> =
+        others.copied().filter(|scope| table.outside.contains_key(scope)).collect();
+    if others.is_empty() { named } else { others }
 }
 
 /// Groups of these ends that have no seat: their endpoints are in quarantine.

@@ -44,7 +44,9 @@ pub(super) fn counterexample(reach: &Reach<'_>, assertion: &Assertion) -> Found 
             prover.reachable(from, to, traffic, *answers)
         }
         Claim::Unreachable { from, to, traffic } => {
-            let (senders, receivers) = prover.ends(from, to);
+            // Wherever outside is: what a VRF shares with another is reached there.
+            let everywhere = reach.compiled.table.outside.keys().copied().collect();
+            let [senders, receivers] = [from, to].map(|ends| ends::seats(reach, ends, &everywhere));
             prover.nothing(&senders, &receivers, |_, _| traffic.cubes.clone())
         }
         Claim::Only { from, to, traffic } => prover.only(from, to, traffic),
@@ -57,7 +59,8 @@ struct Prover<'r, 'c> {
 }
 
 impl Prover<'_, '_> {
-    /// The seats of both ends. Outside counts in the VRFs of the other end.
+    /// The seats of both ends. Outside counts in the VRFs of the other end, and in those it leads out
+    /// of for others.
     fn ends(&self, from: &[End], to: &[End]) -> (Vec<Seat>, Vec<Seat>) {
         let scopes = |ends| ends::scopes(self.reach, ends);
         let (here, there) = (scopes(from), scopes(to));
@@ -180,7 +183,8 @@ impl Prover<'_, '_> {
         is_answer: bool,
     ) -> Found {
         let Some(packet) = witness(&compact(vec![cube])) else { return Ok(()) };
-        let (verdict, chain) = (verdict(from, to, ruling), self.chain(from, to, ruling));
+        let meets = self.reach.meet(from, to, packet.ether);
+        let (verdict, chain) = (verdict(from, to, meets, ruling), self.chain(from, to, ruling));
         let group = |seat: &Seat| seat.group.as_ref().map(|dn| dn.to_string());
         let blame = match &chain {
             Some(chain) => {
@@ -223,11 +227,12 @@ fn same(senders: &[Seat], receivers: &[Seat]) -> bool {
 }
 
 /// What a host would say of a packet.
-fn verdict(from: &Seat, to: &Seat, ruling: Ruling<'_>) -> Verdict {
+fn verdict(from: &Seat, to: &Seat, meets: bool, ruling: Ruling<'_>) -> Verdict {
     let denied = |reason| Verdict { reason, ..Verdict::IMPLICIT_DENY };
     match ruling {
         Ruling::Absent if from.group.is_none() => denied(Reason::UnknownSource),
         Ruling::Absent => denied(Reason::UnknownDestination),
+        Ruling::NotCarried if !meets => denied(Reason::UnknownDestination),
         Ruling::NotCarried if from.address().is_some() || to.address().is_some() => {
             denied(Reason::UnknownDestination)
         }
