@@ -74,11 +74,11 @@ proptest! {
         prop_assert!(whole == rest, "{:#?}", found);
 
         // Of what is left nothing could go as well.
-        let used: BTreeSet<Clause> = compiled
-            .table
-            .rule_sets
-            .values()
-            .flat_map(|set| &set.rules)
+        let table = &compiled.table;
+        let is_live = |scope| table.groups.keys().any(|key| key.scope == scope);
+        let live = table.pairs.iter().filter(|(key, _)| is_live(key.scope));
+        let used: BTreeSet<Clause> = live
+            .flat_map(|(_, id)| &table.rule_sets[id].rules)
             .filter_map(|rule| clause(&compiled, rule.id))
             .collect();
         for one in used.difference(&redundant).filter(|one| !silent_ones.contains(one)) {

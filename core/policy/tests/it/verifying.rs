@@ -212,12 +212,12 @@ fn write(tree: &mut Tree, groups: &[Dn], sketch: &Sketch) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 192, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
 
     #[test]
     fn an_assertion_says_what_asking_everybody_says(
         lines in policy(),
-        sketches in prop::collection::vec(sketch(), 4),
+        sketches in prop::collection::vec(sketch(), 3),
     ) {
         let ground = tree(&lines.join("\n"));
         let groups: Vec<Dn> = ground.of_class("fvAEPg").map(|mo| mo.dn().clone()).collect();
