@@ -60,7 +60,7 @@ fn moves_there_and_back(dataplane: &str) {
     lab.run(&["apply", "-f", &lab.file("base.json", BASE)]).ok();
     let web = lab.start("h1", "seg/a/web");
     let (near, far) = (lab.start("h1", "seg/a/db"), lab.start("h2", "seg/a/db"));
-    let serve = |workload: &Workload| Server::start(&workload.ns, "db", &[], &[SQL]).unwrap();
+    let serve = |workload: &Workload| Server::start(&workload.ns, "db", &[SQL], &[]).unwrap();
     let servers = [serve(&near), serve(&far)];
     for (at, (choose, release)) in choices(&web).iter().enumerate() {
         assert!(!web.reaches(&near, SQL, SHORT), "{dataplane} {at}: nothing lets it");
