@@ -1526,7 +1526,7 @@ pub(crate) static CLASSES: &[ClassDef] = &[
                 naming: false,
                 create_only: false,
                 secure: false,
-                support: Support::Only(&["exclude"]),
+                support: Support::Enforced,
                 doc: "`include` makes it a member of the VRF's preferred group",
             },
             PropDef {
@@ -4589,7 +4589,7 @@ pub(crate) static CLASSES: &[ClassDef] = &[
             fault: "F2774",
         }),
         made_by: MadeBy::User,
-        support: Support::Stored,
+        support: Support::Enforced,
         props: &[
             ANNOTATED_ANNOTATION,
             OBJECT_CHILD_ACTION,
@@ -4885,7 +4885,7 @@ pub(crate) static CLASSES: &[ClassDef] = &[
             fault: "F0973",
         }),
         made_by: MadeBy::User,
-        support: Support::Stored,
+        support: Support::Enforced,
         props: &[
             ANNOTATED_ANNOTATION,
             OBJECT_CHILD_ACTION,
@@ -6929,7 +6929,7 @@ pub(crate) static CLASSES: &[ClassDef] = &[
                 naming: false,
                 create_only: false,
                 secure: false,
-                support: Support::Only(&["exclude"]),
+                support: Support::Enforced,
                 doc: "`include` makes it a member of the VRF's preferred group",
             },
             PropDef {
@@ -12722,7 +12722,7 @@ pub(crate) static CLASSES: &[ClassDef] = &[
         implicit_children: &[],
         relation: None,
         made_by: MadeBy::Parent,
-        support: Support::Stored,
+        support: Support::Enforced,
         props: &[
             ANNOTATED_ANNOTATION,
             OBJECT_CHILD_ACTION,
@@ -12789,7 +12789,7 @@ pub(crate) static CLASSES: &[ClassDef] = &[
                 naming: false,
                 create_only: false,
                 secure: false,
-                support: Support::Stored,
+                support: Support::Enforced,
                 doc: "`enabled` lets the VRF have a preferred group, whose members talk without contracts",
             },
             OBJECT_STATUS,
@@ -13772,7 +13772,7 @@ pub(crate) static CLASSES: &[ClassDef] = &[
             fault: "F1112",
         }),
         made_by: MadeBy::User,
-        support: Support::Stored,
+        support: Support::Enforced,
         props: &[
             ANNOTATED_ANNOTATION,
             OBJECT_CHILD_ACTION,
@@ -13976,7 +13976,7 @@ pub(crate) static CLASSES: &[ClassDef] = &[
             fault: "F1117",
         }),
         made_by: MadeBy::User,
-        support: Support::Stored,
+        support: Support::Enforced,
         props: &[
             ANNOTATED_ANNOTATION,
             OBJECT_CHILD_ACTION,
@@ -14084,7 +14084,7 @@ pub(crate) static CLASSES: &[ClassDef] = &[
             fault: "F1129",
         }),
         made_by: MadeBy::User,
-        support: Support::Stored,
+        support: Support::Enforced,
         props: &[
             ANNOTATED_ANNOTATION,
             OBJECT_CHILD_ACTION,
@@ -14097,7 +14097,7 @@ pub(crate) static CLASSES: &[ClassDef] = &[
                 naming: false,
                 create_only: false,
                 secure: false,
-                support: Support::Stored,
+                support: Support::Only(&["log"]),
                 doc: "`log` reports packets, `no_stats` does not count them",
             },
             ANNOTATED_EXT_MNGD_BY,
@@ -15041,7 +15041,7 @@ pub(crate) static CLASSES: &[ClassDef] = &[
         implicit_children: &[],
         relation: None,
         made_by: MadeBy::User,
-        support: Support::Stored,
+        support: Support::Enforced,
         props: &[
             ANNOTATED_ANNOTATION,
             OBJECT_CHILD_ACTION,
@@ -15093,7 +15093,7 @@ pub(crate) static CLASSES: &[ClassDef] = &[
         implicit_children: &[],
         relation: None,
         made_by: MadeBy::User,
-        support: Support::Stored,
+        support: Support::Enforced,
         props: &[
             ANNOTATED_ANNOTATION,
             OBJECT_CHILD_ACTION,

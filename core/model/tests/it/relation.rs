@@ -76,11 +76,11 @@ fn what_packets_do_not_obey_yet_says_so() {
     let mut tree = acme();
     let at = "uni/tn-acme/ap-shop/epg-web";
     let fault = format!("{at}/fault-{}", fault::NOT_ENFORCED);
-    let include = |value| Post::new("fvAEPg").with("prefGrMemb", value).with("descr", "a label");
-    post(&mut tree, at, include("include")).unwrap();
+    let answer = |value| Post::new("fvAEPg").with("fwdCtrl", value).with("descr", "a label");
+    post(&mut tree, at, answer("proxy-arp")).unwrap();
     assert_eq!(get(&tree, &fault, "severity"), "minor");
-    assert_eq!(get(&tree, &fault, "descr"), "Accepted but not enforced: prefGrMemb=include");
-    post(&mut tree, at, include("exclude")).unwrap();
+    assert_eq!(get(&tree, &fault, "descr"), "Accepted but not enforced: fwdCtrl=proxy-arp");
+    post(&mut tree, at, answer("none")).unwrap();
     assert!(tree.get(&fault).is_none());
 }
 
