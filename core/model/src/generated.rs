@@ -13270,7 +13270,7 @@ pub(crate) static CLASSES: &[ClassDef] = &[
                 naming: false,
                 create_only: false,
                 secure: false,
-                support: Support::Only(&["unspecified"]),
+                support: Support::Enforced,
                 doc: "DSCP of the packet",
             },
             OBJECT_MOD_TS,
@@ -13880,7 +13880,7 @@ pub(crate) static CLASSES: &[ClassDef] = &[
             fault: "F1115",
         }),
         made_by: MadeBy::User,
-        support: Support::Stored,
+        support: Support::Enforced,
         props: &[
             ANNOTATED_ANNOTATION,
             OBJECT_CHILD_ACTION,

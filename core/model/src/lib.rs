@@ -17,6 +17,7 @@ mod refusal;
 mod relation;
 mod schema;
 mod suggest;
+mod support;
 mod tree;
 mod txn;
 mod value;
@@ -33,6 +34,7 @@ pub use schema::{
     blank, child_class, class, class_of, implicit_children, initial_tree, is_known, schema,
 };
 pub use suggest::nearest;
+pub use support::Standing;
 pub use tree::Tree;
 pub use txn::{MAX_DEPTH, MAX_OBJECTS, apply, apply_in, canonical, delete};
 pub use value::{UNSPECIFIED, ValueError, ip_or_prefix, ip_prefix};

@@ -4,6 +4,7 @@ use serde_json::{Map, Value};
 
 use super::output::{self, Format};
 use super::rest::Target;
+use super::support;
 use crate::exit::{Failure, Kind};
 
 /// Arguments of `selvage get`.
@@ -14,19 +15,24 @@ Examples:
   selvage get fvAEPg --in uni/tn-shop    every EPG of one tenant
   selvage get uni/tn-shop --tree         a tenant with all that is in it
   selvage get faultInst                  what is wrong
-  selvage get fvCEp -o json              every endpoint, as the REST API answers")]
+  selvage get fvCEp -o json              every endpoint, as the REST API answers
+  selvage get --support                  what of each class is enforced, stored only, refused
+  selvage get --support vzEntry          the same of one class")]
 pub struct Args {
     #[command(flatten)]
     target: Target,
     /// A class (`fvAEPg`) or the DN of an object (`uni/tn-shop/ap-store/epg-web`)
-    #[arg(value_name = "CLASS|DN")]
-    what: String,
+    #[arg(value_name = "CLASS|DN", required_unless_present = "support")]
+    what: Option<String>,
     /// Only objects of the class below this DN
     #[arg(long = "in", value_name = "DN")]
     within: Option<String>,
     /// With everything below it
     #[arg(long)]
     tree: bool,
+    /// List what of each class is enforced, stored only, or refused; asks no controller
+    #[arg(long, conflicts_with_all = ["within", "tree"])]
+    support: bool,
     /// What standard output carries
     #[arg(short, long, value_enum, default_value_t)]
     output: Format,
@@ -56,36 +62,44 @@ const HOUSEKEEPING: &[&str] = &[
 
 /// Asks, and prints the objects.
 pub fn run(args: &Args) -> Result<(), Failure> {
+    if args.support {
+        return support::run(args.what.as_deref(), args.output);
+    }
     let answer = args.target.login()?.get(&args.path())?;
     if args.output == Format::Json {
         return output::json(&answer);
     }
     let objects = answer.get("imdata").and_then(Value::as_array).cloned().unwrap_or_default();
     if objects.is_empty() && args.is_dn() {
-        let message = format!("no object `{}`", args.what);
+        let message = format!("no object `{}`", args.what());
         return Err(Failure::new(Kind::Failed, message)
             .hint("`selvage get fvTenant` lists the tenants; DNs are case-sensitive"));
     }
     if objects.is_empty() {
-        eprintln!("no objects of class `{}`", args.what);
+        eprintln!("no objects of class `{}`", args.what());
     }
     objects.iter().try_for_each(|object| print(object, 0))
 }
 
 impl Args {
+    /// Empty with `--support` only.
+    fn what(&self) -> &str {
+        self.what.as_deref().unwrap_or_default()
+    }
+
     /// Every DN but the root's has a slash; no class name has one.
     fn is_dn(&self) -> bool {
-        self.what == "uni" || self.what.contains('/')
+        self.what() == "uni" || self.what().contains('/')
     }
 
     fn path(&self) -> String {
         let subtree = if self.tree { "?rsp-subtree=full" } else { "" };
         match (&self.within, self.is_dn()) {
-            (_, true) => format!("/api/mo/{}.json{subtree}", escape(&self.what)),
+            (_, true) => format!("/api/mo/{}.json{subtree}", escape(self.what())),
             (Some(dn), false) => {
-                format!("/api/class/{}/{}.json{subtree}", escape(dn), escape(&self.what))
+                format!("/api/class/{}/{}.json{subtree}", escape(dn), escape(self.what()))
             }
-            (None, false) => format!("/api/class/{}.json{subtree}", escape(&self.what)),
+            (None, false) => format!("/api/class/{}.json{subtree}", escape(self.what())),
         }
     }
 }

@@ -18,6 +18,7 @@ mod plan;
 mod rest;
 mod sockets;
 mod status;
+mod support;
 mod trace;
 
 use clap::Subcommand;

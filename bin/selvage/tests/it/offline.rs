@@ -183,3 +183,35 @@ fn lint_says_where_why_and_how_to_mend_it() {
     let (code, _, wrong) = check(folder.path(), &["lint", "-f", "shop.yaml", "--strict"]);
     assert_eq!(code, Some(7), "{wrong}");
 }
+
+fn support(arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_selvage"));
+    command.args(["get", "--support"]).args(arguments).output().unwrap()
+}
+
+#[test]
+fn what_is_enforced_stored_or_refused_is_listed_from_the_schema() {
+    let output = support(&["-o", "json"]);
+    let classes: Vec<serde_json::Value> = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(classes.len(), selvage_model::schema().len());
+    for class in selvage_model::schema() {
+        let listed = classes.iter().find(|c| c["class"] == class.name).unwrap();
+        assert_eq!(listed["support"], class.standing().name(), "{}", class.name);
+        assert_eq!(listed["properties"].as_array().unwrap().len(), class.props.len());
+    }
+    let entry = support(&["vzEntry"]);
+    let text = String::from_utf8(entry.stdout).unwrap();
+    let line = |name: &str| text.lines().find(|l| l.starts_with(name)).unwrap_or_default();
+    assert!(line("vzEntry ").contains("enforced"), "{text}");
+    assert!(line("vzEntry.etherT ").contains("enforced in part: arp, ip, ipv4, ipv6"), "{text}");
+    assert!(line("vzEntry.stateful ").contains("enforced"), "{text}");
+    assert_eq!(line("vzEntry.descr"), "", "{text}");
+}
+
+#[test]
+fn an_unknown_class_has_no_support_to_list() {
+    let output = support(&["fvEPG"]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("no class `fvEPG`"), "{said}");
+}

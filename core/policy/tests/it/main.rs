@@ -9,6 +9,7 @@
 
 mod across;
 mod any;
+mod anything;
 mod batch;
 mod broken;
 mod choosing;
