@@ -74,13 +74,13 @@ fn a_target_replaced_within_one_post_keeps_its_inverse_objects() {
 #[test]
 fn what_packets_do_not_obey_yet_says_so() {
     let mut tree = acme();
-    let at = "uni/tn-acme/ap-shop/epg-web";
+    let at = "uni/tn-acme/ctx-v";
     let fault = format!("{at}/fault-{}", fault::NOT_ENFORCED);
-    let answer = |value| Post::new("fvAEPg").with("fwdCtrl", value).with("descr", "a label");
-    post(&mut tree, at, answer("proxy-arp")).unwrap();
+    let apart = |value| Post::new("fvCtx").with("bdEnforcedEnable", value).with("descr", "a label");
+    post(&mut tree, at, apart("yes")).unwrap();
     assert_eq!(get(&tree, &fault, "severity"), "minor");
-    assert_eq!(get(&tree, &fault, "descr"), "Accepted but not enforced: fwdCtrl=proxy-arp");
-    post(&mut tree, at, answer("none")).unwrap();
+    assert_eq!(get(&tree, &fault, "descr"), "Accepted but not enforced: bdEnforcedEnable=yes");
+    post(&mut tree, at, apart("no")).unwrap();
     assert!(tree.get(&fault).is_none());
 }
 
