@@ -8,9 +8,12 @@ use crate::relation::{Party, Tie, consumed, parties, provided};
 use crate::service::{self, Service};
 use crate::{entry, exception, label, ruling};
 
-/// One rule that matches the packet.
+/// One rule between two ends.
 #[derive(Debug, Clone)]
-pub(crate) struct Hit {
+pub(crate) struct Rule<'a> {
+    /// The filter entry whose packets it is about, and whether ports are exchanged in it; without
+    /// one it is about all packets.
+    pub(crate) entry: Option<(&'a Mo, bool)>,
     /// Its place in the list of priorities: lower wins.
     pub(crate) place: u8,
     /// It denies.
@@ -31,10 +34,11 @@ pub(crate) struct Hit {
     pub(crate) because: Vec<Dn>,
 }
 
-impl Hit {
+impl<'a> Rule<'a> {
     /// A rule that permits everything.
-    pub(crate) fn permit(place: u8, because: &[&Mo]) -> Hit {
-        Hit {
+    pub(crate) fn permit(place: u8, because: &[&Mo]) -> Rule<'a> {
+        Rule {
+            entry: None,
             place,
             deny: false,
             stateful: false,
@@ -48,8 +52,19 @@ impl Hit {
     }
 
     /// A rule that denies everything.
-    pub(crate) fn deny(place: u8, because: &[&Mo]) -> Hit {
-        Hit { deny: true, ..Hit::permit(place, because) }
+    pub(crate) fn deny(place: u8, because: &[&Mo]) -> Rule<'a> {
+        Rule { deny: true, ..Rule::permit(place, because) }
+    }
+
+    /// The same about the packets of an entry only.
+    pub(crate) fn about(self, entry: &'a Mo, turned: bool) -> Rule<'a> {
+        let breadth = entry::breadth(entry, turned);
+        Rule { entry: Some((entry, turned)), breadth, ..self }
+    }
+
+    /// Whether it is about the packet.
+    pub(crate) fn matches(&self, packet: &Packet) -> bool {
+        self.entry.is_none_or(|(entry, turned)| entry::matches(entry, packet, turned))
     }
 }
 
@@ -62,32 +77,31 @@ pub(crate) enum Way {
     Answering,
 }
 
-/// Matches in all contracts between two different groups. Either end may have the contracts of
+/// The rules of all contracts between two different groups. Either end may have the contracts of
 /// several groups: those that share the default prefix outside; and each also those of its VRF's
 /// vzAny.
 ///
 /// Contract Guide: contracts add up. Which of them a matching entry belongs to plays no part.
-pub(crate) fn hits(tree: &Tree, from: &Place<'_>, to: &Place<'_>, packet: &Packet) -> Vec<Hit> {
-    let mut hits = Vec::new();
+pub(crate) fn rules<'a>(tree: &'a Tree, from: &Place<'a>, to: &Place<'a>) -> Vec<Rule<'a>> {
+    let mut rules = Vec::new();
     for sender in &parties(tree, from) {
         for receiver in &parties(tree, to) {
-            hits.extend(through_contracts(tree, (sender, receiver), Way::Asking, packet));
-            hits.extend(through_contracts(tree, (receiver, sender), Way::Answering, packet));
+            rules.extend(of_contracts(tree, (sender, receiver), Way::Asking));
+            rules.extend(of_contracts(tree, (receiver, sender), Way::Answering));
         }
     }
-    hits
+    rules
 }
 
-/// Matches in all contracts that the one consumes and the other provides.
-fn through_contracts(
-    tree: &Tree,
-    (consumer, provider): (&Party<'_>, &Party<'_>),
+/// The rules of all contracts that the one consumes and the other provides.
+fn of_contracts<'a>(
+    tree: &'a Tree,
+    (consumer, provider): (&Party<'a>, &Party<'a>),
     way: Way,
-    packet: &Packet,
-) -> Vec<Hit> {
-    let mut hits = Vec::new();
+) -> Vec<Rule<'a>> {
+    let mut rules = Vec::new();
     if provider.any && consumer.vrf.dn() != provider.vrf.dn() {
-        return hits;
+        return rules;
     }
     let offers = provided(tree, provider.holder);
     for wanted in consumed(tree, consumer.holder) {
@@ -99,11 +113,11 @@ fn through_contracts(
                 && label::let_meet(tree, offered, &wanted)
             {
                 let parties = (consumer, provider);
-                hits.extend(through_subjects(tree, parties, (&wanted, offered), way, packet));
+                rules.extend(of_subjects(tree, parties, (&wanted, offered), way));
             }
         }
     }
-    hits
+    rules
 }
 
 /// Whether contracts of groups of these kinds join them at all.
@@ -140,7 +154,7 @@ pub(crate) fn in_scope(contract: &Mo, consumer: &Party<'_>, provider: &Party<'_>
     }
 }
 
-/// Matches in all subjects of a contract.
+/// The rules of all subjects of a contract.
 ///
 /// Contract Guide, "How contracts work"; "Cisco ACI Deep Dive: Contracts (Part 1)":
 /// - a filter of the subject itself (`vzRsSubjFiltAtt`, "apply both directions") is about packets
@@ -154,13 +168,12 @@ pub(crate) fn in_scope(contract: &Mo, consumer: &Party<'_>, provider: &Party<'_>
 ///
 /// Where ACI leaves a deny that names no filter out and applies the rest, Selvage does not guess
 /// what it was to deny: broken configuration denies, so such a subject permits nothing.
-pub(crate) fn through_subjects(
-    tree: &Tree,
-    (consumer, provider): (&Party<'_>, &Party<'_>),
-    (wanted, offered): (&Tie<'_>, &Tie<'_>),
+pub(crate) fn of_subjects<'a>(
+    tree: &'a Tree,
+    (consumer, provider): (&Party<'a>, &Party<'a>),
+    (wanted, offered): (&Tie<'a>, &Tie<'a>),
     way: Way,
-    packet: &Packet,
-) -> Vec<Hit> {
+) -> Vec<Rule<'a>> {
     // Within a group nobody chooses among others.
     let within = wanted.relation.class().name == "fvRsIntraEpg";
     let mut all = Vec::new();
@@ -171,13 +184,13 @@ pub(crate) fn through_subjects(
             continue;
         }
         let contract = wanted.contract;
-        let search = Search { tree, contract, subject, parties: (consumer, provider), way, packet };
-        let mut hits = search.both_ways();
-        hits.extend(search.terminal());
+        let search = Search { tree, contract, subject, parties: (consumer, provider), way };
+        let mut rules = search.both_ways();
+        rules.extend(search.terminal());
         if denies_the_unknown(tree, subject) {
-            hits.retain(|hit| hit.deny);
+            rules.retain(|rule| rule.deny);
         }
-        all.extend(hits);
+        all.extend(rules);
     }
     all
 }
@@ -195,15 +208,14 @@ fn filter_of<'a>(tree: &'a Tree, relation: &Mo) -> Option<&'a Mo> {
     named(tree, relation.dn(), "flt", relation.get("tnVzFilterName"))
 }
 
-/// A packet on its way through one subject.
-struct Search<'a> {
+/// One way through one subject.
+struct Search<'a, 'p> {
     tree: &'a Tree,
     contract: &'a Mo,
     subject: &'a Mo,
     /// Consumer and provider.
-    parties: (&'a Party<'a>, &'a Party<'a>),
+    parties: (&'p Party<'a>, &'p Party<'a>),
     way: Way,
-    packet: &'a Packet,
 }
 
 /// How a filter is put to use in one direction.
@@ -215,65 +227,60 @@ struct Use {
     turned: bool,
 }
 
-impl Search<'_> {
-    /// Matches in the filters that the subject applies both ways.
-    fn both_ways(&self) -> Vec<Hit> {
+impl<'a> Search<'a, '_> {
+    /// The filters that the subject applies both ways.
+    fn both_ways(&self) -> Vec<Rule<'a>> {
         let turned = self.subject.get("revFltPorts") != "no";
         let both = Use { answers: self.way == Way::Answering, turned };
         let graph = self.tree.children_of_class(self.subject.dn(), "vzRsSubjGraphAtt").next();
         let service = service::of_subject(self.tree, self.subject, graph, self.way);
-        let mut hits = Vec::new();
+        let mut rules = Vec::new();
         for filter in self.tree.children_of_class(self.subject.dn(), "vzRsSubjFiltAtt") {
-            hits.extend(self.filter(filter, both, &service));
+            rules.extend(self.filter(filter, both, &service));
         }
-        hits
+        rules
     }
 
-    /// Matches in the filters of one direction.
-    fn terminal(&self) -> Vec<Hit> {
+    /// The filters of one direction.
+    fn terminal(&self) -> Vec<Rule<'a>> {
         let (class, graph) = match self.way {
             Way::Asking => ("vzInTerm", "vzRsInTermGraphAtt"),
             Way::Answering => ("vzOutTerm", "vzRsOutTermGraphAtt"),
         };
         let as_written = Use { answers: false, turned: false };
-        let mut hits = Vec::new();
+        let mut rules = Vec::new();
         for terminal in self.tree.children_of_class(self.subject.dn(), class) {
             let graph = self.tree.children_of_class(terminal.dn(), graph).next();
             let service = service::of_subject(self.tree, self.subject, graph, self.way);
             for filter in self.tree.children_of_class(terminal.dn(), "vzRsFiltAtt") {
-                hits.extend(self.filter(filter, as_written, &service));
+                rules.extend(self.filter(filter, as_written, &service));
             }
         }
-        hits
+        rules
     }
 
-    /// Matches in one filter, named by a relation and sought from the tenant of the *contract*.
+    /// The rules of one filter, named by a relation and sought from the tenant of the *contract*.
     ///
     /// A stateful entry that permits has no second direction: what answers it passes by the
     /// connection. (In ACI's hardware it has one, narrowed to packets with ACK set; both keep the
     /// provider from opening.) A deny opens no connection, so `stateful` means nothing to it.
-    fn filter(&self, relation: &Mo, usage: Use, service: &Service) -> Vec<Hit> {
-        let mut hits = Vec::new();
-        let Some(filter) = filter_of(self.tree, relation) else { return hits };
+    fn filter(&self, relation: &Mo, usage: Use, service: &Service) -> Vec<Rule<'a>> {
+        let mut rules = Vec::new();
+        let Some(filter) = filter_of(self.tree, relation) else { return rules };
         let deny = relation.get("action") == "deny";
         for entry in self.tree.children_of_class(filter.dn(), "vzEntry") {
             let stateful = entry.get("stateful") == "yes" && !deny;
-            if usage.answers && stateful
-                || !entry::matches(entry, self.packet, usage.answers && usage.turned)
-            {
+            if usage.answers && stateful {
                 continue;
             }
             let place = ruling::place(self.parties, self.way, self.contract, relation, entry);
-            let hit = Hit {
-                deny,
-                stateful,
-                log: relation.get("directives").split(',').any(|word| word == "log"),
-                breadth: entry::breadth(entry, usage.answers && usage.turned),
-                ..Hit::permit(place, &[self.subject, entry])
-            };
-            hits.extend(if deny { Some(hit) } else { service.applied_to(hit) });
+            let log = relation.get("directives").split(',').any(|word| word == "log");
+            let made_of = Rule::permit(place, &[self.subject, entry]);
+            let rule =
+                Rule { deny, stateful, log, ..made_of }.about(entry, usage.answers && usage.turned);
+            rules.extend(if deny { Some(rule) } else { service.applied_to(rule) });
         }
-        hits
+        rules
     }
 }
 

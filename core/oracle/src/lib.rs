@@ -1,8 +1,8 @@
 //! The naive judge: verdicts straight from the managed objects, sharing no code with the compiler.
 //!
 //! It answers one question, "may this packet go from here to there?", by walking the tree anew for
-//! every packet: group, bridge domain, VRF, contracts, subjects, filters, entries. There are no
-//! tables, numbers or caches here, nothing is prepared and nothing is fast. That is the point: it
+//! every pair of ends: group, bridge domain, VRF, contracts, subjects, filters, entries. There are no
+//! tables, numbers or caches here, and nothing is fast. That is the point: it
 //! was written from the ACI documents alone, so that where it and the compiled table disagree, one
 //! of the two misread them.
 //!
@@ -53,8 +53,9 @@ mod within;
 use selvage_model::{Dn, Mo, Tree};
 use selvage_rules::{Packet, Reason};
 
-use contract::Hit;
+use contract::Rule;
 pub use ends::{End, Endpoint, State};
+use place::Place;
 
 /// What becomes of the packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,80 +96,120 @@ pub fn judge<'a>(
     packet: &Packet,
     state: State,
 ) -> Judgement {
-    let (from, to) = (from.into(), to.into());
-    let judgement = by_contracts(tree, from, to, packet, state);
-    if judgement.verdict == Verdict::Deny || hostprot::lets_pass(tree, from, to, packet, state) {
-        return judgement;
-    }
-    verdict(Reason::HostProtection, &[])
+    Ends::of(tree, from.into(), to.into()).judge(packet, state)
 }
 
-fn by_contracts(
-    tree: &Tree,
-    from: End<'_>,
-    to: End<'_>,
-    packet: &Packet,
-    state: State,
-) -> Judgement {
-    if let State::Established { opening } = state {
-        // Asked anew for each packet, so that a reply is cut as soon as the direction it answers
-        // is no longer permitted, or no longer by a stateful entry.
-        let forward = judge_alone(tree, to, from, &opening);
-        if forward.verdict != Verdict::Deny && forward.stateful {
-            let (verdict, reason) = (Verdict::Allow, Reason::Established);
-            return Judgement { verdict, reason, stateful: false, redirect: None, ..forward };
+/// Two ends, to be asked about many packets of the one to the other.
+pub struct Ends<'a> {
+    tree: &'a Tree,
+    from: End<'a>,
+    to: End<'a>,
+    there: Road<'a>,
+    back: Road<'a>,
+}
+
+impl<'a> Ends<'a> {
+    /// What there is between two ends.
+    pub fn of(tree: &'a Tree, from: End<'a>, to: End<'a>) -> Ends<'a> {
+        let (there, back) = (Road::between(tree, from, to), Road::between(tree, to, from));
+        Ends { tree, from, to, there, back }
+    }
+
+    /// Judges one packet.
+    pub fn judge(&self, packet: &Packet, state: State) -> Judgement {
+        let judgement = self.by_contracts(packet, state);
+        let denied = judgement.verdict == Verdict::Deny;
+        if denied || hostprot::lets_pass(self.tree, self.from, self.to, packet, state) {
+            return judgement;
         }
+        verdict(Reason::HostProtection, &[])
     }
-    judge_alone(tree, from, to, packet)
-}
 
-/// Judges a packet by the rules, as if no connection were known.
-///
-/// First where the two ends are and whether the fabric carries anything from the one to the other.
-/// Then an unenforced VRF is asked nothing further (Contract Guide: "permit all traffic within VRF",
-/// contracts cannot be enforced on it). Within one group its own rules come before all others;
-/// between groups all that match are put in their order.
-fn judge_alone(tree: &Tree, from: End<'_>, to: End<'_>, packet: &Packet) -> Judgement {
-    // Broken configuration denies: an endpoint whose VRF cannot be told stays in quarantine, and to
-    // the rest of the fabric it is not there.
-    let Some(sender) = place::of(tree, from) else {
-        let outside = matches!(from, End::Outside { .. });
-        let reason = if outside { Reason::UnknownSource } else { Reason::Quarantine };
-        return verdict(reason, &[]);
-    };
-    let Some(receiver) = place::of(tree, to) else {
-        return verdict(Reason::UnknownDestination, &[]);
-    };
-    let one_vrf = sender.vrf.dn() == receiver.vrf.dn();
-    if !one_vrf && !routes::know_each_other(tree, &sender, &receiver) {
-        return verdict(Reason::UnknownDestination, &[sender.vrf, receiver.vrf]);
-    }
-    // From outside to outside nothing is carried.
-    if sender.bd.is_none() && receiver.bd.is_none() {
-        return verdict(Reason::UnknownDestination, &[]);
-    }
-    if let Some(reason) = place::apart(&sender, &receiver, packet) {
-        return verdict(reason, &[]);
-    }
-    if one_vrf && sender.vrf.get("pcEnfPref") == "unenforced" {
-        return verdict(Reason::Unenforced, &[sender.vrf]);
-    }
-    let hits = match (&sender.groups[..], &receiver.groups[..]) {
-        ([own], [other]) if own.dn() == other.dn() => within::hits(tree, &sender, own, packet),
-        _ => {
-            let mut hits = contract::hits(tree, &sender, &receiver, packet);
-            hits.extend(taboo::hits(tree, &receiver.groups, packet));
-            if one_vrf {
-                hits.extend(preferred::hit(tree, &sender, &receiver));
-            } else {
-                let ends: Vec<&Mo> =
-                    sender.groups.iter().chain(&receiver.groups).copied().collect();
-                hits.push(Hit::deny(ruling::SHARED_DENY, &ends));
+    fn by_contracts(&self, packet: &Packet, state: State) -> Judgement {
+        if let State::Established { opening } = state {
+            // Asked anew for each packet, so that a reply is cut as soon as the direction it answers
+            // is no longer permitted, or no longer by a stateful entry.
+            let forward = self.back.judge(&opening);
+            if forward.verdict != Verdict::Deny && forward.stateful {
+                let (verdict, reason) = (Verdict::Allow, Reason::Established);
+                return Judgement { verdict, reason, stateful: false, redirect: None, ..forward };
             }
-            hits
         }
-    };
-    ruling::decide(hits).unwrap_or_else(|| verdict(Reason::NoContract, &[]))
+        self.there.judge(packet)
+    }
+}
+
+/// One direction between two ends.
+enum Road<'a> {
+    /// It is the same for every packet.
+    One(Judgement),
+    /// Rules say.
+    Ruled { sender: Place<'a>, receiver: Place<'a>, rules: Vec<Rule<'a>> },
+    /// No rules, because the VRF does not enforce any.
+    Free { sender: Place<'a>, receiver: Place<'a> },
+}
+
+impl<'a> Road<'a> {
+    /// First where the two ends are and whether the fabric carries anything from the one to the
+    /// other. Then an unenforced VRF is asked nothing further (Contract Guide: "permit all traffic
+    /// within VRF", contracts cannot be enforced on it). Within one group its own rules come before
+    /// all others; between groups all that there are will be put in their order.
+    fn between(tree: &'a Tree, from: End<'a>, to: End<'a>) -> Road<'a> {
+        // Broken configuration denies: an endpoint whose VRF cannot be told stays in quarantine, and
+        // to the rest of the fabric it is not there.
+        let Some(sender) = place::of(tree, from) else {
+            let outside = matches!(from, End::Outside { .. });
+            let reason = if outside { Reason::UnknownSource } else { Reason::Quarantine };
+            return Road::One(verdict(reason, &[]));
+        };
+        let Some(receiver) = place::of(tree, to) else {
+            return Road::One(verdict(Reason::UnknownDestination, &[]));
+        };
+        let one_vrf = sender.vrf.dn() == receiver.vrf.dn();
+        // From outside to outside nothing is carried.
+        if !one_vrf && !routes::know_each_other(tree, &sender, &receiver)
+            || sender.bd.is_none() && receiver.bd.is_none()
+        {
+            return Road::One(verdict(Reason::UnknownDestination, &[]));
+        }
+        if one_vrf && sender.vrf.get("pcEnfPref") == "unenforced" {
+            return Road::Free { sender, receiver };
+        }
+        let rules = match (&sender.groups[..], &receiver.groups[..]) {
+            ([own], [other]) if own.dn() == other.dn() => within::rules(tree, &sender, own),
+            _ => {
+                let mut rules = contract::rules(tree, &sender, &receiver);
+                rules.extend(taboo::rules(tree, &receiver.groups));
+                if one_vrf {
+                    rules.extend(preferred::rule(tree, &sender, &receiver));
+                } else {
+                    let ends = sender.groups.iter().chain(&receiver.groups).copied();
+                    let ends: Vec<&Mo> = ends.collect();
+                    rules.push(Rule::deny(ruling::SHARED_DENY, &ends));
+                }
+                rules
+            }
+        };
+        Road::Ruled { sender, receiver, rules }
+    }
+
+    /// Judges a packet by the rules, as if no connection were known.
+    fn judge(&self, packet: &Packet) -> Judgement {
+        let (sender, receiver) = match self {
+            Road::One(judgement) => return judgement.clone(),
+            Road::Ruled { sender, receiver, .. } | Road::Free { sender, receiver } => {
+                (sender, receiver)
+            }
+        };
+        if let Some(reason) = place::apart(sender, receiver, packet) {
+            return verdict(reason, &[]);
+        }
+        let Road::Ruled { rules, .. } = self else {
+            return verdict(Reason::Unenforced, &[sender.vrf]);
+        };
+        let matching: Vec<&Rule<'_>> = rules.iter().filter(|rule| rule.matches(packet)).collect();
+        ruling::decide(matching).unwrap_or_else(|| verdict(Reason::NoContract, &[]))
+    }
 }
 
 fn verdict(reason: Reason, because: &[&Mo]) -> Judgement {

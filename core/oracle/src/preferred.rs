@@ -1,9 +1,9 @@
 //! The preferred group of a VRF: groups that talk freely among each other.
 
-use selvage_model::Tree;
+use selvage_model::{Mo, Tree};
 use selvage_rules::Reason;
 
-use crate::contract::Hit;
+use crate::contract::Rule;
 use crate::place::Place;
 use crate::ruling;
 
@@ -16,18 +16,18 @@ use crate::ruling;
 ///
 /// An external EPG with a default prefix is no member: addresses that only it covers have not its
 /// class (the same guide, "L3Out EPG with 0.0.0.0/0 subnet"), and for theirs the denies are there.
-pub(crate) fn hit(tree: &Tree, from: &Place<'_>, to: &Place<'_>) -> Option<Hit> {
+pub(crate) fn rule<'a>(tree: &'a Tree, from: &Place<'_>, to: &Place<'_>) -> Option<Rule<'a>> {
     let any = tree.get(&format!("{}/any", from.vrf.dn()))?;
     if any.get("prefGrMemb") != "enabled" {
         return None;
     }
     if !is_member(from) {
-        return Some(Hit::deny(ruling::GROUP_SOURCE, &excluded(any, from)));
+        return Some(Rule::deny(ruling::GROUP_SOURCE, &excluded(any, from)));
     }
     if !is_member(to) {
-        return Some(Hit::deny(ruling::GROUP_DESTINATION, &excluded(any, to)));
+        return Some(Rule::deny(ruling::GROUP_DESTINATION, &excluded(any, to)));
     }
-    Some(Hit { reason: Reason::PreferredGroup, ..Hit::permit(ruling::GROUP, &[any]) })
+    Some(Rule { reason: Reason::PreferredGroup, ..Rule::permit(ruling::GROUP, &[any]) })
 }
 
 fn is_member(place: &Place<'_>) -> bool {
@@ -35,6 +35,6 @@ fn is_member(place: &Place<'_>) -> bool {
 }
 
 /// Whom a deny is said to come from: the VRF's vzAny, which makes it, and who is left out.
-fn excluded<'a>(any: &'a selvage_model::Mo, place: &Place<'a>) -> Vec<&'a selvage_model::Mo> {
+fn excluded<'a>(any: &'a Mo, place: &Place<'a>) -> Vec<&'a Mo> {
     std::iter::once(any).chain(place.groups.iter().copied()).collect()
 }

@@ -22,7 +22,7 @@
 use selvage_model::{Dn, Mo};
 use selvage_rules::Reason;
 
-use crate::contract::{Hit, Way};
+use crate::contract::{Rule, Way};
 use crate::relation::Party;
 use crate::{Judgement, Verdict};
 
@@ -90,7 +90,7 @@ pub(crate) fn place(
 /// stateful, replies may pass by the connection; if one of those logs, the packet is logged.
 /// Between a permit and a redirect "a more specific protocol and a specific L4 port win", and of two
 /// with one filter the redirect (same section).
-pub(crate) fn decide(mut hits: Vec<Hit>) -> Option<Judgement> {
+pub(crate) fn decide(mut hits: Vec<&Rule<'_>>) -> Option<Judgement> {
     let best = hits.iter().map(|hit| hit.place).min()?;
     hits.retain(|hit| hit.place == best);
     if hits.iter().any(|hit| hit.deny) {
@@ -117,7 +117,7 @@ pub(crate) fn decide(mut hits: Vec<Hit>) -> Option<Judgement> {
     }
 }
 
-fn said_by(hits: &[Hit], verdict: Verdict) -> Judgement {
+fn said_by(hits: &[&Rule<'_>], verdict: Verdict) -> Judgement {
     let stateful = hits.iter().any(|hit| hit.stateful);
     let log = hits.iter().any(|hit| hit.log && hit.stateful == stateful);
     let reason = match verdict {

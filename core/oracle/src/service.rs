@@ -5,7 +5,7 @@
 
 use selvage_model::{Dn, Mo, Tree};
 
-use crate::contract::{Hit, Way};
+use crate::contract::{Rule, Way};
 use crate::place::{named, tenant};
 
 /// What becomes of the packets that a filter of a subject permits.
@@ -24,15 +24,15 @@ pub(crate) enum Service {
 
 impl Service {
     /// What a permit of the subject becomes.
-    pub(crate) fn applied_to(&self, hit: Hit) -> Option<Hit> {
+    pub(crate) fn applied_to<'a>(&self, rule: Rule<'a>) -> Option<Rule<'a>> {
         match self {
-            Service::None => Some(hit),
+            Service::None => Some(rule),
             Service::Through(policy) => {
                 let reason = selvage_rules::Reason::Service;
-                Some(Hit { redirect: Some(policy.clone()), reason, ..hit })
+                Some(Rule { redirect: Some(policy.clone()), reason, ..rule })
             }
-            Service::Copied(to) => Some(Hit { copy: to.clone(), ..hit }),
-            Service::Down => Some(Hit { deny: true, stateful: false, ..hit }),
+            Service::Copied(to) => Some(Rule { copy: to.clone(), ..rule }),
+            Service::Down => Some(Rule { deny: true, stateful: false, ..rule }),
             Service::Broken => None,
         }
     }

@@ -1,13 +1,12 @@
 //! Taboo contracts: what never comes to a group, whatever its contracts permit.
 
 use selvage_model::{Mo, Tree};
-use selvage_rules::Packet;
 
-use crate::contract::Hit;
+use crate::contract::Rule;
 use crate::place::named;
-use crate::{entry, ruling};
+use crate::ruling;
 
-/// Matches in the taboos that protect the groups of the receiver.
+/// The rules of the taboos that protect the groups of the receiver.
 ///
 /// *ACI Fundamentals*, "Taboos"; *Cisco ACI Contract Guide*, table of contract options: a taboo
 /// denies, at the place of `black_list` (5), from any source to the group that it protects
@@ -16,35 +15,34 @@ use crate::{entry, ruling};
 ///
 /// A taboo, or a filter of one, that does not exist was to deny something that nobody knows: then
 /// nothing comes to the group.
-pub(crate) fn hits(tree: &Tree, receiver: &[&Mo], packet: &Packet) -> Vec<Hit> {
-    let mut hits = Vec::new();
+pub(crate) fn rules<'a>(tree: &'a Tree, receiver: &[&Mo]) -> Vec<Rule<'a>> {
+    let mut rules = Vec::new();
     for group in receiver {
         for relation in tree.children_of_class(group.dn(), "fvRsProtBy") {
             let name = relation.get("tnVzTabooName");
             match named(tree, relation.dn(), "taboo", name) {
-                None => hits.push(Hit::deny(ruling::BLACK_LIST, &[relation])),
-                Some(taboo) => hits.extend(of_taboo(tree, taboo, packet)),
+                None => rules.push(Rule::deny(ruling::BLACK_LIST, &[relation])),
+                Some(taboo) => rules.extend(of_taboo(tree, taboo)),
             }
         }
     }
-    hits
+    rules
 }
 
-fn of_taboo(tree: &Tree, taboo: &Mo, packet: &Packet) -> Vec<Hit> {
-    let mut hits = Vec::new();
+fn of_taboo<'a>(tree: &'a Tree, taboo: &Mo) -> Vec<Rule<'a>> {
+    let mut rules = Vec::new();
     for subject in tree.children_of_class(taboo.dn(), "vzTSubj") {
         for rule in tree.children_of_class(subject.dn(), "vzRsDenyRule") {
             let log = rule.get("directives").split(',').any(|word| word == "log");
             let Some(filter) = named(tree, rule.dn(), "flt", rule.get("tnVzFilterName")) else {
-                hits.push(Hit { log, ..Hit::deny(ruling::BLACK_LIST, &[subject]) });
+                rules.push(Rule { log, ..Rule::deny(ruling::BLACK_LIST, &[subject]) });
                 continue;
             };
             for entry in tree.children_of_class(filter.dn(), "vzEntry") {
-                if entry::matches(entry, packet, false) {
-                    hits.push(Hit { log, ..Hit::deny(ruling::BLACK_LIST, &[subject, entry]) });
-                }
+                let deny = Rule::deny(ruling::BLACK_LIST, &[subject, entry]);
+                rules.push(Rule { log, ..deny }.about(entry, false));
             }
         }
     }
-    hits
+    rules
 }

@@ -1,9 +1,9 @@
 //! Endpoints of one group.
 
 use selvage_model::{Mo, Tree};
-use selvage_rules::{Packet, Reason};
+use selvage_rules::Reason;
 
-use crate::contract::{Hit, Way, through_subjects};
+use crate::contract::{Rule, Way, of_subjects};
 use crate::place::Place;
 use crate::relation::{Party, Tie, contract_of};
 use crate::ruling;
@@ -23,24 +23,25 @@ use crate::ruling;
 /// then pass is as above.
 ///
 /// A contract that does not exist permits nothing, and still denies all else.
-pub(crate) fn hits(tree: &Tree, place: &Place<'_>, group: &Mo, packet: &Packet) -> Vec<Hit> {
+pub(crate) fn rules<'a>(tree: &'a Tree, place: &Place<'a>, group: &'a Mo) -> Vec<Rule<'a>> {
     let party = Party { holder: group, any: false, group, vrf: place.vrf };
-    let relations: Vec<&Mo> = tree.children_of_class(group.dn(), "fvRsIntraEpg").collect();
-    let mut hits = Vec::new();
+    let relations: Vec<&'a Mo> = tree.children_of_class(group.dn(), "fvRsIntraEpg").collect();
+    let mut rules = Vec::new();
     for relation in &relations {
         let Some(contract) = contract_of(tree, relation) else { continue };
         let tie = Tie { relation, said_by: group, contract };
         for way in [Way::Asking, Way::Answering] {
             let parties = (&party, &party);
-            let found = through_subjects(tree, parties, (&tie, &tie), way, packet);
-            hits.extend(found.into_iter().map(|hit| Hit { place: ruling::WITHIN_FILTER, ..hit }));
+            let found = of_subjects(tree, parties, (&tie, &tie), way);
+            let first = |rule| Rule { place: ruling::WITHIN_FILTER, ..rule };
+            rules.extend(found.into_iter().map(first));
         }
     }
     if group.get("pcEnfPref") == "enforced" || !relations.is_empty() {
-        hits.push(Hit::deny(ruling::WITHIN_DENY, &[group]));
+        rules.push(Rule::deny(ruling::WITHIN_DENY, &[group]));
     } else {
-        let free = Hit::permit(ruling::WITHIN_ALLOW, &[group]);
-        hits.push(Hit { reason: Reason::IntraGroup, ..free });
+        let free = Rule::permit(ruling::WITHIN_ALLOW, &[group]);
+        rules.push(Rule { reason: Reason::IntraGroup, ..free });
     }
-    hits
+    rules
 }

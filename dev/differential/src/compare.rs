@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use selvage_model::Tree;
-use selvage_oracle::{End, Endpoint, Judgement, State, Verdict as Says, judge};
+use selvage_oracle::{End, Endpoint, Ends, Judgement, State, Verdict as Says};
 use selvage_rules::{
     Action, BridgeDomain, ClassId, GroupKey, Packet, Reason, ScopeId, Table, Verdict,
 };
@@ -101,9 +101,11 @@ pub fn compare(tree: &Tree, table: &Table, people: &[Who], packets: &[Packet]) -
     let mut comparison = Comparison::default();
     for from in people {
         for to in people {
+            let there = Ends::of(tree, from.end(), to.end());
+            let back = Ends::of(tree, to.end(), from.end());
             for packet in packets {
-                comparison.put(tree, table, from, to, packet, None);
-                comparison.put(tree, table, to, from, &answer_to(packet), Some(*packet));
+                comparison.put(&there, table, (from, to), packet, None);
+                comparison.put(&back, table, (to, from), &answer_to(packet), Some(*packet));
             }
         }
     }
@@ -111,18 +113,17 @@ pub fn compare(tree: &Tree, table: &Table, people: &[Who], packets: &[Packet]) -
 }
 
 impl Comparison {
-    /// Puts one flow before both judges.
+    /// Puts one flow before both judges; `ends` are the two as the oracle knows them.
     pub fn put(
         &mut self,
-        tree: &Tree,
+        ends: &Ends<'_>,
         table: &Table,
-        from: &Who,
-        to: &Who,
+        (from, to): (&Who, &Who),
         packet: &Packet,
         answers: Option<Packet>,
     ) {
         let state = answers.map_or(State::New, |opening| State::Established { opening });
-        let oracle = judge(tree, from.end(), to.end(), packet, state);
+        let oracle = ends.judge(packet, state);
         let compiled = ask_table(table, from.end(), to.end(), packet, answers);
         self.flows += 1;
         self.allowed += usize::from(oracle.verdict == Says::Allow);
