@@ -273,7 +273,8 @@ impl<'a> Search<'a, '_> {
             if usage.answers && stateful {
                 continue;
             }
-            let place = ruling::place(self.parties, self.way, self.contract, relation, entry);
+            let place =
+                ruling::place(self.tree, self.parties, self.way, self.contract, relation, entry);
             let log = relation.get("directives").split(',').any(|word| word == "log");
             let made_of = Rule::permit(place, &[self.subject, entry]);
             let rule =

@@ -4,7 +4,7 @@ use selvage_model::{Mo, Tree};
 
 use crate::contract::in_scope;
 use crate::outside;
-use crate::place::{Place, bridge_domain_of, vrf_of};
+use crate::place::{Place, vrf_of};
 use crate::prefix::Prefix;
 use crate::relation::{Party, consumed, provided};
 
@@ -13,21 +13,31 @@ use crate::relation::{Party, consumed, provided};
 /// *Cisco ACI Contract Guide*, "Inter-VRF contracts (shared services)"; *ACI Fundamentals*, "Shared
 /// services contracts usage": a contract whose scope reaches beyond the VRF leaks subnets marked
 /// *Shared between VRFs* (`shared`): those below the provider's EPG into the consumer's VRF, those of
-/// the consumer's bridge domain or EPG into the provider's. What is leaked is the subnet, so whoever
-/// else is in that VRF has a route as well; whether packets may pass is for the contracts to say.
+/// the consumer's bridge domain or EPG into the provider's. One of the two must offer to the other's
+/// VRF, and the other use what that one's VRF offers; whether packets may pass between these two
+/// groups is for the contracts to say.
 pub(crate) fn know_each_other(tree: &Tree, from: &Place<'_>, to: &Place<'_>) -> bool {
-    is_known(tree, from, to.vrf) && is_known(tree, to, from.vrf)
+    let offers = |one: &Place<'_>, into: &Mo| is_part(tree, one, into, Part::Provider);
+    let uses = |one: &Place<'_>, of: &Mo| is_part(tree, one, of, Part::Consumer);
+    let meet =
+        offers(from, to.vrf) && uses(to, from.vrf) || offers(to, from.vrf) && uses(from, to.vrf);
+    meet && is_known(tree, from, to.vrf) && is_known(tree, to, from.vrf)
+}
+
+/// Whether contracts make one of the groups at `place`, or its vzAny, a part of what passes between
+/// its VRF and another.
+fn is_part(tree: &Tree, place: &Place<'_>, other: &Mo, part: Part) -> bool {
+    let any = tree.get(&format!("{}/any", place.vrf.dn()));
+    let speakers = place.groups.iter().copied().chain(any.filter(|_| part == Part::Consumer));
+    speakers.into_iter().any(|of| is_tied(tree, of, place.vrf, other, part))
 }
 
 /// Whether the address at `place` is leaked into another VRF.
 fn is_known(tree: &Tree, place: &Place<'_>, into: &Mo) -> bool {
     let Some(address) = place.ip else { return false };
     let Some(bd) = place.bd else {
-        return place.groups.iter().any(|group| {
-            outside::is_shared(tree, place.vrf, group, address)
-                && (is_tied(tree, group, place.vrf, into, Part::Provider)
-                    || is_tied(tree, group, place.vrf, into, Part::Consumer))
-        });
+        let shared = |group: &&&Mo| outside::is_shared(tree, place.vrf, group, address);
+        return place.groups.iter().any(|group| shared(&group));
     };
     let shares = |of: &Mo| {
         tree.children_of_class(of.dn(), "fvSubnet").any(|subnet| {
@@ -35,25 +45,8 @@ fn is_known(tree: &Tree, place: &Place<'_>, into: &Mo) -> bool {
                 && Prefix::read(subnet.get("ip")).is_some_and(|prefix| prefix.covers(address))
         })
     };
-    let own = place.groups.iter().chain(&place.attached);
-    let as_provider =
-        own.clone().any(|of| shares(of) && is_tied(tree, of, place.vrf, into, Part::Provider));
-    let neighbours = tree
-        .of_class("fvAEPg")
-        .filter(|epg| bridge_domain_of(tree, epg).is_some_and(|found| found.dn() == bd.dn()));
-    let any = tree.get(&format!("{}/any", place.vrf.dn()));
-    let as_consumer = shares(bd)
-        && neighbours
-            .chain(place.groups.iter().copied())
-            .chain(any)
-            .any(|of| is_tied(tree, of, place.vrf, into, Part::Consumer))
-        || own.clone().any(|of| {
-            shares(of)
-                && std::iter::once(*of)
-                    .chain(any)
-                    .any(|of| is_tied(tree, of, place.vrf, into, Part::Consumer))
-        });
-    as_provider || as_consumer
+    let own = place.groups.iter().chain(&place.attached).any(|of| shares(of));
+    own || shares(bd) && is_part(tree, place, into, Part::Consumer)
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

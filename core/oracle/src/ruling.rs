@@ -19,7 +19,7 @@
 //! | 18, 19, 20 | `grp_src_any_any_deny`, `grp_any_dest_any_deny`, `grp_any_any_any_permit` | preferred group |
 //! | none | `default` | the implicit deny |
 
-use selvage_model::{Dn, Mo};
+use selvage_model::{Dn, Mo, Tree};
 use selvage_rules::Reason;
 
 use crate::contract::{Rule, Way};
@@ -48,6 +48,7 @@ pub(crate) const GROUP: u8 = 20;
 /// A deny may be moved by its `priorityOverride`: `level3` (highest) to 7, `level2` (medium) to 13,
 /// `level1` (lowest) to 17. Permits are never moved.
 pub(crate) fn place(
+    tree: &Tree,
     (consumer, provider): (&Party<'_>, &Party<'_>),
     way: Way,
     contract: &Mo,
@@ -66,8 +67,10 @@ pub(crate) fn place(
         Way::Asking => (consumer, provider),
         Way::Answering => (provider, consumer),
     };
-    // Within an application profile vzAny has no class of its own: it stands for each group.
-    let expanded = contract.get("scope") == "application-profile";
+    // Where it depends on the group whether the contract holds, vzAny has no class of its own: it
+    // stands for each group.
+    let expanded = contract.get("scope") == "application-profile"
+        || tree.descendants(contract.dn()).any(|mo| mo.class().name == "vzException");
     let any = |party: &Party<'_>| party.any && !expanded;
     let shared = consumer.vrf.dn() != provider.vrf.dn();
     match (any(source), any(destination), names_type) {

@@ -65,7 +65,7 @@ pub(crate) fn of_subject(tree: &Tree, subject: &Mo, graph: Option<&Mo>, way: Way
         return Service::Broken;
     };
     let mut nodes: Vec<&Mo> = tree.children_of_class(graph.dn(), "vnsAbsNode").collect();
-    if nodes.is_empty() {
+    if !does_anything(tree, subject, graph, &nodes) {
         return Service::Broken;
     }
     if way == Way::Answering {
@@ -86,6 +86,18 @@ pub(crate) fn of_subject(tree: &Tree, subject: &Mo, graph: Option<&Mo>, way: Way
         }
     }
     if copies.is_empty() { Service::None } else { Service::Copied(copies) }
+}
+
+/// Whether any function of the graph is one that packets are sent to, in either direction, or that
+/// gets copies; a graph of none is one that cannot be made.
+fn does_anything(tree: &Tree, subject: &Mo, graph: &Mo, nodes: &[&Mo]) -> bool {
+    nodes.iter().any(|node| {
+        node.get("isCopy") == "yes"
+            || selection(tree, subject, graph, node).is_some_and(|selection| {
+                tree.descendants(selection.dn())
+                    .any(|mo| mo.class().name == "vnsRsLIfCtxToSvcRedirectPol")
+            })
+    })
 }
 
 fn step(tree: &Tree, subject: &Mo, graph: &Mo, node: &Mo, way: Way) -> Step {
@@ -137,7 +149,9 @@ fn selection<'a>(tree: &'a Tree, subject: &Mo, graph: &Mo, node: &Mo) -> Option<
 fn redirect(tree: &Tree, policy: &Mo) -> Step {
     let known = |text: &str| !matches!(text, "" | "00:00:00:00:00:00");
     let mut destinations = tree.children_of_class(policy.dn(), "vnsRedirectDest");
-    if destinations.any(|to| known(to.get("ip")) && known(to.get("mac"))) {
+    // Where destinations are tracked, the probe learns the MAC.
+    let tracked = tree.children_of_class(policy.dn(), "vnsRsIPSLAMonitoringPol").next().is_some();
+    if destinations.any(|to| known(to.get("ip")) && (tracked || known(to.get("mac")))) {
         return Step::Redirect(policy.dn().clone());
     }
     match (policy.get("thresholdEnable"), policy.get("thresholdDownAction")) {

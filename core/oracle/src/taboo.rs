@@ -21,21 +21,21 @@ pub(crate) fn rules<'a>(tree: &'a Tree, receiver: &[&Mo]) -> Vec<Rule<'a>> {
         for relation in tree.children_of_class(group.dn(), "fvRsProtBy") {
             let name = relation.get("tnVzTabooName");
             match named(tree, relation.dn(), "taboo", name) {
-                None => rules.push(Rule::deny(ruling::BLACK_LIST, &[relation])),
-                Some(taboo) => rules.extend(of_taboo(tree, taboo)),
+                None => rules.push(Rule::deny(ruling::BLACK_LIST, &[group, relation])),
+                Some(taboo) => rules.extend(of_taboo(tree, group, taboo)),
             }
         }
     }
     rules
 }
 
-fn of_taboo<'a>(tree: &'a Tree, taboo: &Mo) -> Vec<Rule<'a>> {
+fn of_taboo<'a>(tree: &'a Tree, group: &Mo, taboo: &Mo) -> Vec<Rule<'a>> {
     let mut rules = Vec::new();
     for subject in tree.children_of_class(taboo.dn(), "vzTSubj") {
         for rule in tree.children_of_class(subject.dn(), "vzRsDenyRule") {
             let log = rule.get("directives").split(',').any(|word| word == "log");
             let Some(filter) = named(tree, rule.dn(), "flt", rule.get("tnVzFilterName")) else {
-                rules.push(Rule { log, ..Rule::deny(ruling::BLACK_LIST, &[subject]) });
+                rules.push(Rule { log, ..Rule::deny(ruling::BLACK_LIST, &[group, subject]) });
                 continue;
             };
             for entry in tree.children_of_class(filter.dn(), "vzEntry") {

@@ -156,10 +156,13 @@ pub fn ask_table(
         return dropped(if outside { Reason::UnknownSource } else { Reason::Quarantine });
     };
     let Some(receiver) = Side::of(table, to) else { return dropped(Reason::UnknownDestination) };
+    let (src, dst) = ((sender.key(), ip_of(from)), (receiver.key(), ip_of(to)));
+    let Some(scope) = table.meeting(src, dst, packet.ether) else {
+        return dropped(Reason::UnknownDestination);
+    };
     if let Some(reason) = sender.apart_from(&receiver, packet) {
         return dropped(reason);
     }
-    let scope = sender.scope;
     if let Some(opening) = answers {
         let forward = table.judge(scope, receiver.source, sender.destination, &opening);
         if forward.action != Action::Deny && forward.stateful {
@@ -168,6 +171,13 @@ pub fn ask_table(
         }
     }
     table.judge(scope, sender.source, receiver.destination, packet)
+}
+
+fn ip_of(end: End<'_>) -> Option<IpAddr> {
+    match end {
+        End::Member(endpoint) => endpoint.ip,
+        End::Outside { address, .. } => Some(address),
+    }
 }
 
 /// One end of a flow, in the table's numbers.
@@ -199,11 +209,14 @@ impl Side<'_> {
         }
     }
 
+    fn key(&self) -> GroupKey {
+        GroupKey { scope: self.scope, class: self.source }
+    }
+
     /// Why no packet gets from here to there, whatever the rules say.
     fn apart_from(&self, to: &Side<'_>, packet: &Packet) -> Option<Reason> {
         let is_ip = packet.ether.is_ip();
         match (self.bd, to.bd) {
-            _ if self.scope != to.scope => Some(Reason::UnknownDestination),
             (None, None) => Some(Reason::UnknownDestination),
             (Some(here), Some(there)) if here.name == there.name => None,
             (Some(here), Some(there)) => {

@@ -12,6 +12,7 @@ mod revise;
 
 use std::collections::BTreeSet;
 use std::fmt::{self, Write as _};
+use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
 use proptest::collection::{btree_set, vec};
@@ -20,7 +21,9 @@ use proptest::prelude::{Just, Strategy, any, prop_oneof};
 use proptest::sample::{select, subsequence};
 
 use crate::compare::Who;
-use extra::Extra;
+use extra::{Extra, domain_number};
+use selvage_oracle::Endpoint;
+
 pub use feature::{Feature, Features};
 pub use revise::{Edit, edit};
 
@@ -311,9 +314,34 @@ impl Fabric {
         self
     }
 
-    /// Who takes part.
+    /// Who takes part: an endpoint of each group, and where there are external EPGs, some addresses
+    /// that may be in one.
     pub fn people(&self) -> Vec<Who> {
-        self.groups().iter().map(|group| Who::of(group)).collect()
+        let member = |((number, group), attached): ((u8, &Group), String)| {
+            let name = group.bridge_domain;
+            let own = |bd: &&BridgeDomain| (bd.tenant, bd.name) == (group.tenant, name);
+            let tenant = self.bridge_domains.iter().find(own).map_or(2, |bd| bd.tenant);
+            let domain = domain_number(&format!("{}/BD-{name}", tenant_dn(tenant)));
+            // Every second endpoint has an address of its group's own subnet.
+            let third = if number % 2 == 1 { 120 + number } else { number };
+            let ip = Some(IpAddr::from([10, domain, third, 7]));
+            Who::Member(Endpoint { attached, ip, ..Endpoint::default() })
+        };
+        let groups = (0..).zip(&self.groups).zip(self.groups());
+        let mut people: Vec<Who> = groups.map(member).collect();
+        let text = self.to_string();
+        if text.contains("l3extInstP") {
+            let vrf = self.vrfs.first().map_or("", |vrf| vrf.name);
+            let vrf = format!(
+                "{}/ctx-{vrf}",
+                self.vrfs.first().map_or(String::new(), |v| tenant_dn(v.tenant))
+            );
+            let addresses = ["203.0.113.9", "203.0.113.8", "192.0.2.1", "2001:db8:ff::1"];
+            people.extend(addresses.iter().filter_map(|address| {
+                Some(Who::Outside { vrf: vrf.clone(), address: address.parse().ok()? })
+            }));
+        }
+        people
     }
 
     /// DNs of the groups.

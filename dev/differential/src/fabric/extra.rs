@@ -9,6 +9,8 @@ pub enum At {
     Tenant(usize),
     /// A VRF.
     Vrf(usize),
+    /// A bridge domain.
+    Domain(usize),
     /// A group.
     Group(usize),
     /// A relation of a group to a contract it provides.
@@ -34,12 +36,14 @@ pub struct Extra {
     props: Vec<(&'static str, String)>,
     /// Properties that are DNs of something the fabric has.
     meant: Vec<(&'static str, At)>,
+    /// Properties that are DNs of something below the same anchor.
+    below: Vec<(&'static str, String)>,
 }
 
 impl Extra {
     /// An object of `class`, named `rn` from `at`: several relative names are a path.
     pub fn new(at: At, class: &'static str, rn: impl Into<String>) -> Extra {
-        Extra { at, class, rn: rn.into(), props: Vec::new(), meant: Vec::new() }
+        Extra { at, class, rn: rn.into(), props: Vec::new(), meant: Vec::new(), below: Vec::new() }
     }
 
     /// Properties of what is there already.
@@ -50,6 +54,12 @@ impl Extra {
     /// With a property.
     pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Extra {
         self.props.push((name, value.into()));
+        self
+    }
+
+    /// With a property that is the DN of what is named `rn` from the same anchor.
+    pub fn below(mut self, name: &'static str, rn: impl Into<String>) -> Extra {
+        self.below.push((name, rn.into()));
         self
     }
 
@@ -122,6 +132,15 @@ impl Anchors<'_> {
             rn = rn.replace("{}", &dn);
             props.push(((*name).to_owned(), dn));
         }
+        for (name, below) in &extra.below {
+            props.push(((*name).to_owned(), format!("{at}/{below}")));
+        }
+        // `{n}` stands for the number of the group, `{m}` for that of the bridge domain.
+        if rn.contains("{m}") {
+            rn = rn.replace("{n}", at.rsplit('-').next()?);
+            let domain = self.domain_of(&at).unwrap_or_else(|| at.clone());
+            rn = rn.replace("{m}", &domain_number(&domain).to_string());
+        }
         if rn.is_empty() {
             let class = self.lines.get(&at)?.class.clone();
             return Some((at, Line { class, props }));
@@ -132,11 +151,21 @@ impl Anchors<'_> {
         Some((dn, Line { class: extra.class.to_owned(), props }))
     }
 
+    /// DN of the bridge domain of a group.
+    fn domain_of(&self, group: &str) -> Option<String> {
+        let relation = self.lines.get(&format!("{group}/rsbd"))?;
+        let (_, name) = relation.props.iter().find(|(name, _)| name == "tnFvBDName")?;
+        let own: String = group.split('/').take(2).collect::<Vec<_>>().join("/");
+        let found = [own, "uni/tn-common".to_owned()].map(|tenant| format!("{tenant}/BD-{name}"));
+        found.into_iter().find(|dn| self.lines.contains_key(dn))
+    }
+
     /// DN of an anchor; `None` if the fabric has nothing of its kind.
     fn dn(&self, at: At) -> Option<String> {
         let (class, number) = match at {
             At::Tenant(number) => ("fvTenant", number),
             At::Vrf(number) => ("fvCtx", number),
+            At::Domain(number) => ("fvBD", number),
             At::Group(number) => ("fvAEPg", number),
             At::Provided(number) => ("fvRsProv", number),
             At::Consumed(number) => ("fvRsCons", number),
@@ -150,4 +179,14 @@ impl Anchors<'_> {
         let at = number.checked_rem(all.len())?;
         all.get(at).map(|dn| (*dn).clone())
     }
+}
+
+/// A number for each bridge domain that a fabric may have: the second byte of its addresses.
+pub fn domain_number(dn: &str) -> u8 {
+    let tenant = match dn {
+        _ if dn.contains("tn-t/") => 0,
+        _ if dn.contains("tn-u/") => 2,
+        _ => 4,
+    };
+    tenant + u8::from(dn.ends_with("-b"))
 }

@@ -25,11 +25,17 @@ pub enum Feature {
     Log,
     /// Entries that ask for a code point.
     CodePoint,
+    /// Subnets shared between VRFs, and contracts that reach beyond one.
+    Shared,
+    /// External EPGs.
+    Outside,
+    /// Service graphs.
+    Services,
 }
 
 impl Feature {
     /// All of them.
-    pub const ALL: [Feature; 10] = [
+    pub const ALL: [Feature; 13] = [
         Feature::Any,
         Feature::Preferred,
         Feature::Within,
@@ -40,6 +46,9 @@ impl Feature {
         Feature::Interfaces,
         Feature::Log,
         Feature::CodePoint,
+        Feature::Shared,
+        Feature::Outside,
+        Feature::Services,
     ];
 }
 

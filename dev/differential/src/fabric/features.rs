@@ -26,6 +26,9 @@ pub fn extras(feature: Feature) -> BoxedStrategy<Vec<Extra>> {
         Feature::Interfaces => interfaces().boxed(),
         Feature::Log => vec(log(), 0..6).boxed(),
         Feature::CodePoint => vec(code_point(), 0..4).boxed(),
+        Feature::Shared => shared().boxed(),
+        Feature::Outside => outside().boxed(),
+        Feature::Services => services().boxed(),
     }
 }
 
@@ -182,4 +185,115 @@ fn log() -> impl Strategy<Value = Extra> {
 fn code_point() -> impl Strategy<Value = Extra> {
     (which(), select(&["EF", "CS0", "AF21"][..]))
         .prop_map(|(entry, name)| Extra::of(At::Entry(entry)).with("matchDscp", name))
+}
+
+/// Subnets of groups and bridge domains, most of them shared, and contracts that reach beyond a VRF.
+/// The prefixes cover the addresses that [`super::Fabric::people`] gives.
+fn shared() -> impl Strategy<Value = Vec<Extra>> {
+    let scope = || prop_oneof![5 => Just("private,shared"), 1 => Just("private")];
+    let below_group = (which(), scope()).prop_map(|(group, scope)| {
+        let subnet = Extra::new(At::Group(group), "fvSubnet", "subnet-[10.{m}.12{n}.1/24]");
+        subnet.with("scope", scope).with("ctrl", "no-default-gateway")
+    });
+    let below_domain = (which(), scope()).prop_map(|(domain, scope)| {
+        Extra::new(At::Domain(domain), "fvSubnet", "subnet-[10.{m}.0.1/18]").with("scope", scope)
+    });
+    let reaching = (which(), select(&["global", "tenant"][..]))
+        .prop_map(|(contract, scope)| Extra::of(At::Contract(contract)).with("scope", scope));
+    (vec(below_group, 0..5), vec(below_domain, 0..4), vec(reaching, 0..5)).prop_map(
+        |(groups, domains, contracts)| groups.into_iter().chain(domains).chain(contracts).collect(),
+    )
+}
+
+/// External EPGs of two L3Outs, which provide and consume like others.
+fn outside() -> impl Strategy<Value = Vec<Extra>> {
+    let scope = || {
+        prop_oneof![
+            4 => Just("import-security"),
+            2 => Just("import-security,shared-security,shared-rtctrl"),
+            1 => Just("export-rtctrl"),
+            1 => Just("import-security,shared-rtctrl"),
+        ]
+    };
+    let prefix = prop_oneof![
+        Just("0.0.0.0/0"),
+        Just("::/0"),
+        Just("203.0.113.0/24"),
+        Just("203.0.113.9/32"),
+        Just("2001:db8:ff::/48"),
+    ];
+    let subnet = (select(&["x", "y"][..]), prefix, scope());
+    let relation = (select(&["x", "y"][..]), any::<bool>(), contract_name());
+    let out = (which(), select(&["v", "w"][..]), vec(subnet, 0..4), vec(relation, 0..4));
+    out.prop_map(|(tenant, vrf, subnets, relations)| {
+        let at = At::Tenant(tenant);
+        let mut all = vec![
+            Extra::new(at, "l3extOut", "out-o"),
+            Extra::new(at, "l3extRsEctx", "out-o/rsectx").with("tnFvCtxName", vrf),
+            Extra::new(at, "l3extInstP", "out-o/instP-x"),
+            Extra::new(at, "l3extInstP", "out-o/instP-y"),
+        ];
+        for (group, prefix, scope) in subnets {
+            // Shared default prefixes are for a comparison of their own.
+            let scope = if prefix.ends_with("/0") { "import-security" } else { scope };
+            let rn = format!("out-o/instP-{group}/extsubnet-[{prefix}]");
+            all.push(Extra::new(at, "l3extSubnet", rn).with("scope", scope));
+        }
+        for (group, provides, name) in relations {
+            let (class, rn) =
+                if provides { ("fvRsProv", "rsprov") } else { ("fvRsCons", "rscons") };
+            all.push(Extra::new(at, class, format!("out-o/instP-{group}/{rn}-{name}")));
+        }
+        all
+    })
+}
+
+/// Graphs of one or two functions, in the tenants where contracts may be, and subjects that use them.
+fn services() -> impl Strategy<Value = Vec<Extra>> {
+    let policy = (any::<bool>(), any::<bool>(), select(&["permit", "deny", "bypass"][..]));
+    let connectors = (any::<bool>(), any::<bool>());
+    let tenant = (0..3_usize, policy, connectors, any::<bool>(), any::<bool>());
+    let tenant = tenant.prop_map(|(tenant, policy, connectors, two, copies)| {
+        let at = At::Tenant(tenant);
+        let mut all = vec![Extra::new(at, "vnsAbsGraph", "AbsGraph-g")];
+        let (alive, counts, action) = policy;
+        let pol = "svcCont/svcRedirectPol-p";
+        all.push(
+            Extra::new(at, "vnsSvcRedirectPol", pol)
+                .with("thresholdEnable", if counts { "yes" } else { "no" })
+                .with("thresholdDownAction", action),
+        );
+        if alive {
+            let to = format!("{pol}/RedirectDest_ip-[10.9.9.9]");
+            all.push(Extra::new(at, "vnsRedirectDest", to).with("mac", "02:00:00:00:99:99"));
+        }
+        all.push(Extra::new(at, "vnsLDevVip", "lDevVip-d"));
+        for (node, copy) in [("N1", copies), ("N2", false)].into_iter().take(1 + usize::from(two)) {
+            let node_rn = format!("AbsGraph-g/AbsNode-{node}");
+            let copy_word = if copy { "yes" } else { "no" };
+            all.push(Extra::new(at, "vnsAbsNode", node_rn).with("isCopy", copy_word));
+            let context = format!("ldevCtx-c-any-g-g-n-{node}");
+            all.push(Extra::new(at, "vnsLDevCtx", context.clone()));
+            all.push(
+                Extra::new(at, "vnsRsLDevCtxToLDev", format!("{context}/rsLDevCtxToLDev"))
+                    .below("tDn", "lDevVip-d"),
+            );
+            for (side, redirects) in [("consumer", connectors.0), ("provider", connectors.1)] {
+                let connector = format!("{context}/lIfCtx-c-{side}");
+                all.push(Extra::new(at, "vnsLIfCtx", connector.clone()));
+                if redirects {
+                    let rn = format!("{connector}/rsLIfCtxToSvcRedirectPol");
+                    all.push(Extra::new(at, "vnsRsLIfCtxToSvcRedirectPol", rn).below("tDn", pol));
+                }
+            }
+        }
+        all
+    });
+    let used =
+        (which(), prop_oneof![9 => Just("g"), 1 => Just("gone")]).prop_map(|(subject, graph)| {
+            Extra::new(At::Subject(subject), "vzRsSubjGraphAtt", "rsSubjGraphAtt")
+                .with("tnVnsAbsGraphName", graph)
+        });
+    (vec(tenant, 1..3), vec(used, 0..4))
+        .prop_map(|(tenants, used)| tenants.into_iter().flatten().chain(used).collect())
 }
