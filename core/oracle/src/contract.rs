@@ -184,7 +184,7 @@ pub(crate) fn of_subjects<'a>(
             continue;
         }
         let contract = wanted.contract;
-        let search = Search { tree, contract, subject, parties: (consumer, provider), way };
+        let search = Search { tree, contract, subject, parties: (consumer, provider), way, within };
         let mut rules = search.both_ways();
         rules.extend(search.terminal());
         if denies_the_unknown(tree, subject) {
@@ -216,6 +216,8 @@ struct Search<'a, 'p> {
     /// Consumer and provider.
     parties: (&'p Party<'a>, &'p Party<'a>),
     way: Way,
+    /// The contract is one within a group.
+    within: bool,
 }
 
 /// How a filter is put to use in one direction.
@@ -233,7 +235,7 @@ impl<'a> Search<'a, '_> {
         let turned = self.subject.get("revFltPorts") != "no";
         let both = Use { answers: self.way == Way::Answering, turned };
         let graph = self.tree.children_of_class(self.subject.dn(), "vzRsSubjGraphAtt").next();
-        let service = service::of_subject(self.tree, self.subject, graph, self.way);
+        let service = service::of_subject(self.tree, self.subject, graph, self.way, self.within);
         let mut rules = Vec::new();
         for filter in self.tree.children_of_class(self.subject.dn(), "vzRsSubjFiltAtt") {
             rules.extend(self.filter(filter, both, &service));
@@ -249,9 +251,12 @@ impl<'a> Search<'a, '_> {
         };
         let as_written = Use { answers: false, turned: false };
         let mut rules = Vec::new();
+        let of_subject = self.tree.children_of_class(self.subject.dn(), "vzRsSubjGraphAtt").next();
         for terminal in self.tree.children_of_class(self.subject.dn(), class) {
-            let graph = self.tree.children_of_class(terminal.dn(), graph).next();
-            let service = service::of_subject(self.tree, self.subject, graph, self.way);
+            // A terminal has the subject's graph where it names none of its own.
+            let graph = self.tree.children_of_class(terminal.dn(), graph).next().or(of_subject);
+            let service =
+                service::of_subject(self.tree, self.subject, graph, self.way, self.within);
             for filter in self.tree.children_of_class(terminal.dn(), "vzRsFiltAtt") {
                 rules.extend(self.filter(filter, as_written, &service));
             }

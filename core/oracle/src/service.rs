@@ -56,26 +56,40 @@ enum Step {
 /// (`vnsAbsNode`) finds its device by a selection policy (`vnsLDevCtx`) for this contract, graph and
 /// function; the policy's connector on the side that the packet comes from names the redirect
 /// policy. From consumer to provider the functions come in the order of the graph, back in reverse;
-/// the first that redirects is where the packet goes. A graph that cannot be made is a fault, and the
+/// the first that redirects is where the packet goes. Within a group (`within`) a graph has one function
+/// at most (PBR white paper, "Intra-EPG contract with PBR"). A graph that cannot be made is a fault, and the
 /// contract is not programmed for this subject.
-pub(crate) fn of_subject(tree: &Tree, subject: &Mo, graph: Option<&Mo>, way: Way) -> Service {
+pub(crate) fn of_subject(
+    tree: &Tree,
+    subject: &Mo,
+    graph: Option<&Mo>,
+    way: Way,
+    within: bool,
+) -> Service {
     let Some(relation) = graph else { return Service::None };
     let Some(graph) = named(tree, relation.dn(), "AbsGraph", relation.get("tnVnsAbsGraphName"))
     else {
         return Service::Broken;
     };
     let mut nodes: Vec<&Mo> = tree.children_of_class(graph.dn(), "vnsAbsNode").collect();
-    if !does_anything(tree, subject, graph, &nodes) {
+    if within && nodes.len() > 1 || !does_anything(tree, subject, graph, &nodes) {
         return Service::Broken;
     }
     if way == Way::Answering {
         nodes.reverse();
     }
-    let mut copies = Vec::new();
-    let steps: Vec<Step> = nodes.iter().map(|node| step(tree, subject, graph, node, way)).collect();
-    if steps.iter().any(|step| matches!(step, Step::Broken)) {
+    let in_way = |way: Way| -> Vec<Step> {
+        nodes.iter().map(|node| step(tree, subject, graph, node, way)).collect()
+    };
+    // A graph is made as a whole, whichever way its packets go.
+    let (steps, other) = match way {
+        Way::Asking => (in_way(way), in_way(Way::Answering)),
+        Way::Answering => (in_way(way), in_way(Way::Asking)),
+    };
+    if steps.iter().chain(&other).any(|step| matches!(step, Step::Broken)) {
         return Service::Broken;
     }
+    let mut copies = Vec::new();
     for step in steps {
         match step {
             Step::Redirect(policy) => return Service::Through(policy),
@@ -125,19 +139,21 @@ fn step(tree: &Tree, subject: &Mo, graph: &Mo, node: &Mo, way: Way) -> Step {
 }
 
 /// The selection policy for a function: the one that names contract, graph and function rather than
-/// `any`, of the contract's tenant.
+/// `any`, of the contract's tenant, or if that has none of the graph's.
 fn selection<'a>(tree: &'a Tree, subject: &Mo, graph: &Mo, node: &Mo) -> Option<&'a Mo> {
     let contract = tree.get(subject.dn().parent()?.as_str())?;
-    let own = tenant(contract.dn())?;
     let fits = |policy: &&Mo, prop: &str, name: &str| [name, "any"].contains(&policy.get(prop));
     let wide = |policy: &Mo| {
         ["ctrctNameOrLbl", "graphNameOrLbl", "nodeNameOrLbl"].map(|prop| policy.get(prop) == "any")
     };
-    tree.children_of_class(&own, "vnsLDevCtx")
-        .filter(|policy| fits(policy, "ctrctNameOrLbl", contract.get("name")))
-        .filter(|policy| fits(policy, "graphNameOrLbl", graph.get("name")))
-        .filter(|policy| fits(policy, "nodeNameOrLbl", node.get("name")))
-        .min_by_key(|policy| wide(policy))
+    let of_tenant = |own: &Dn| {
+        tree.children_of_class(own, "vnsLDevCtx")
+            .filter(|policy| fits(policy, "ctrctNameOrLbl", contract.get("name")))
+            .filter(|policy| fits(policy, "graphNameOrLbl", graph.get("name")))
+            .filter(|policy| fits(policy, "nodeNameOrLbl", node.get("name")))
+            .min_by_key(|policy| wide(policy))
+    };
+    of_tenant(&tenant(contract.dn())?).or_else(|| of_tenant(&tenant(graph.dn())?))
 }
 
 /// Where a redirect policy sends packets.

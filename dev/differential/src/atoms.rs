@@ -58,6 +58,10 @@ pub fn atoms() -> Vec<Packet> {
             atoms.push(Packet { later_fragment: true, ..Packet::ip(ether, proto) });
         }
     }
+    for dscp in [18, 46] {
+        atoms.push(Packet { dscp, ..Packet::udp(V4, EPHEMERAL, 53) });
+        atoms.push(Packet { dscp, ..Packet::tcp_syn(V4, EPHEMERAL, 80) });
+    }
     atoms.push(Packet::ip(V4, 47));
     atoms.push(Packet::ip(EtherType(0x22f3), 0));
     atoms

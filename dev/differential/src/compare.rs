@@ -6,7 +6,8 @@ use std::net::IpAddr;
 use selvage_model::Tree;
 use selvage_oracle::{End, Endpoint, Ends, Judgement, State, Verdict as Says};
 use selvage_rules::{
-    Action, BridgeDomain, ClassId, GroupKey, Packet, Reason, ScopeId, Table, Verdict,
+    Action, BridgeDomain, ClassId, GroupKey, Packet, Protection, Reason, Rule, ScopeId, Table,
+    Verdict,
 };
 
 use crate::atoms::{answer_to, words};
@@ -141,9 +142,51 @@ impl Comparison {
     }
 }
 
-/// The table's verdict: the rules', or the connection's where a stateful rule permits what is
-/// answered. Where the two groups are is the table's to know as well.
+/// The table's verdict, contracts first and then the gates of the two endpoints.
 pub fn ask_table(
+    table: &Table,
+    from: End<'_>,
+    to: End<'_>,
+    packet: &Packet,
+    answers: Option<Packet>,
+) -> Verdict {
+    let verdict = ask_contracts(table, from, to, packet, answers);
+    let gates = [(from, to, false), (to, from, true)];
+    let shut = gates.iter().any(|(end, other, inward)| {
+        !passes_gate(table, *end, ip_of(*other), *inward, packet, answers)
+    });
+    if verdict.action == Action::Deny || !shut {
+        return verdict;
+    }
+    Verdict { reason: Reason::HostProtection, ..Verdict::IMPLICIT_DENY }
+}
+
+/// Whether the protection of an endpoint lets the packet in or out.
+fn passes_gate(
+    table: &Table,
+    end: End<'_>,
+    remote: Option<IpAddr>,
+    inward: bool,
+    packet: &Packet,
+    answers: Option<Packet>,
+) -> bool {
+    let End::Member(endpoint) = end else { return true };
+    if endpoint.protection.is_empty() {
+        return true;
+    }
+    let policies =
+        || endpoint.protection.iter().filter_map(|dn| table.protections.get(dn.as_str()));
+    let tracked = answers.is_some_and(|opening| {
+        let gate = Protection::decide(policies(), !inward, &opening, remote);
+        gate.is_some_and(|gate| gate.permit && gate.reflexive)
+    });
+    let gate = Protection::decide(policies(), inward, packet, remote);
+    tracked || gate.is_some_and(|gate| gate.permit)
+}
+
+/// The verdict of contracts: the rules', or the connection's where a stateful rule permits what is
+/// answered. Where the two groups are is the table's to know as well.
+fn ask_contracts(
     table: &Table,
     from: End<'_>,
     to: End<'_>,
@@ -246,7 +289,21 @@ pub(crate) fn same(oracle: &Judgement, compiled: &Verdict, table: &Table) -> boo
         && oracle.reason == compiled.reason
         && oracle.stateful == compiled.stateful
         && oracle.log == compiled.log
+        && same_service(oracle, compiled, table)
         && same_author(oracle, compiled, table)
+}
+
+/// Whether both send the packet, or a copy of it, to the same place.
+fn same_service(oracle: &Judgement, compiled: &Verdict, table: &Table) -> bool {
+    let decides = |rule: &&Rule| Some(rule.id) == compiled.rule;
+    let rule = table.rule_sets.values().find_map(|set| set.rules.iter().find(decides));
+    let service = rule.and_then(|rule| table.services.get(&rule.treatment.service?));
+    let name = service.map(|service| &*service.name);
+    match compiled.action {
+        Action::Redirect => oracle.redirect.as_ref().map(|dn| dn.as_str()) == name,
+        Action::Deny => true,
+        Action::Permit => name.is_none_or(|name| oracle.copy.iter().any(|dn| dn.as_str() == name)),
+    }
 }
 
 fn same_author(oracle: &Judgement, compiled: &Verdict, table: &Table) -> bool {

@@ -317,6 +317,9 @@ impl Fabric {
     /// Who takes part: an endpoint of each group, and where there are external EPGs, some addresses
     /// that may be in one.
     pub fn people(&self) -> Vec<Who> {
+        let text = self.to_string();
+        let policies = ["uni/tn-t/pol-h", "uni/tn-t/pol-k"];
+        let gated = text.contains("hostprotPol");
         let member = |((number, group), attached): ((u8, &Group), String)| {
             let name = group.bridge_domain;
             let own = |bd: &&BridgeDomain| (bd.tenant, bd.name) == (group.tenant, name);
@@ -325,11 +328,13 @@ impl Fabric {
             // Every second endpoint has an address of its group's own subnet.
             let third = if number % 2 == 1 { 120 + number } else { number };
             let ip = Some(IpAddr::from([10, domain, third, 7]));
-            Who::Member(Endpoint { attached, ip, ..Endpoint::default() })
+            // Every third endpoint is under no policy, one under both.
+            let under = policies.iter().take(usize::from(gated) * usize::from(number % 3));
+            let protection = under.map(|dn| (*dn).to_owned()).collect();
+            Who::Member(Endpoint { attached, ip, protection, ..Endpoint::default() })
         };
         let groups = (0..).zip(&self.groups).zip(self.groups());
         let mut people: Vec<Who> = groups.map(member).collect();
-        let text = self.to_string();
         if text.contains("l3extInstP") {
             let vrf = self.vrfs.first().map_or("", |vrf| vrf.name);
             let vrf = format!(

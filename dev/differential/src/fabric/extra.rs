@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 pub enum At {
     /// A tenant.
     Tenant(usize),
+    /// The tenant of this DN.
+    TenantNamed(&'static str),
     /// A VRF.
     Vrf(usize),
     /// A bridge domain.
@@ -163,6 +165,7 @@ impl Anchors<'_> {
     /// DN of an anchor; `None` if the fabric has nothing of its kind.
     fn dn(&self, at: At) -> Option<String> {
         let (class, number) = match at {
+            At::TenantNamed(dn) => return Some(dn.to_owned()),
             At::Tenant(number) => ("fvTenant", number),
             At::Vrf(number) => ("fvCtx", number),
             At::Domain(number) => ("fvBD", number),

@@ -31,11 +31,13 @@ pub enum Feature {
     Outside,
     /// Service graphs.
     Services,
+    /// Host protection policies.
+    Protection,
 }
 
 impl Feature {
     /// All of them.
-    pub const ALL: [Feature; 13] = [
+    pub const ALL: [Feature; 14] = [
         Feature::Any,
         Feature::Preferred,
         Feature::Within,
@@ -49,6 +51,7 @@ impl Feature {
         Feature::Shared,
         Feature::Outside,
         Feature::Services,
+        Feature::Protection,
     ];
 }
 

@@ -29,6 +29,7 @@ pub fn extras(feature: Feature) -> BoxedStrategy<Vec<Extra>> {
         Feature::Shared => shared().boxed(),
         Feature::Outside => outside().boxed(),
         Feature::Services => services().boxed(),
+        Feature::Protection => protection().boxed(),
     }
 }
 
@@ -257,6 +258,7 @@ fn services() -> impl Strategy<Value = Vec<Extra>> {
         let at = At::Tenant(tenant);
         let mut all = vec![Extra::new(at, "vnsAbsGraph", "AbsGraph-g")];
         let (alive, counts, action) = policy;
+        all.push(Extra::new(at, "vnsSvcCont", "svcCont"));
         let pol = "svcCont/svcRedirectPol-p";
         all.push(
             Extra::new(at, "vnsSvcRedirectPol", pol)
@@ -296,4 +298,49 @@ fn services() -> impl Strategy<Value = Vec<Extra>> {
         });
     (vec(tenant, 1..3), vec(used, 0..4))
         .prop_map(|(tenants, used)| tenants.into_iter().flatten().chain(used).collect())
+}
+
+/// Two host protection policies of tenant `t`: see [`super::Fabric::people`] for who is under them.
+fn protection() -> impl Strategy<Value = Vec<Extra>> {
+    let headers = prop_oneof![
+        Just(("undefined", "unspecified", "unspecified", "unspecified")),
+        Just(("ipv4", "tcp", "http", "https")),
+        Just(("ipv4", "udp", "1", "1023")),
+        Just(("ipv6", "tcp", "unspecified", "unspecified")),
+        Just(("ipv4", "tcp", "unspecified", "unspecified")),
+    ];
+    let remote = prop_oneof![
+        2 => Just(""),
+        1 => Just("10.0.0.0/16"),
+        1 => Just("10.0.121.7"),
+        1 => Just("203.0.113.0/24"),
+    ];
+    let rule = (any::<bool>(), headers, any::<bool>(), remote);
+    let policy = (select(&["h", "k"][..]), vec(rule, 0..5));
+    let policy = policy.prop_map(|(name, rules)| {
+        let pol = format!("pol-{name}");
+        let tenant = At::TenantNamed("uni/tn-t");
+        let mut all = vec![
+            Extra::new(tenant, "hostprotPol", pol.clone()),
+            Extra::new(tenant, "hostprotSubj", format!("{pol}/subj-s")),
+        ];
+        for (number, (inward, (ether, proto, from, to), reflexive, remote)) in (0..).zip(rules) {
+            let rule: String = format!("{pol}/subj-s/rule-{number}");
+            all.push(
+                Extra::new(tenant, "hostprotRule", rule.clone())
+                    .with("direction", if inward { "ingress" } else { "egress" })
+                    .with("ethertype", ether)
+                    .with("protocol", proto)
+                    .with("fromPort", from)
+                    .with("toPort", to)
+                    .with("connTrack", if reflexive { "reflexive" } else { "normal" }),
+            );
+            if !remote.is_empty() {
+                let rn = format!("{rule}/ip-[{remote}]");
+                all.push(Extra::new(tenant, "hostprotRemoteIp", rn));
+            }
+        }
+        all
+    });
+    vec(policy, 1..3).prop_map(|policies| policies.into_iter().flatten().collect())
 }
