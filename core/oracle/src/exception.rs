@@ -36,5 +36,7 @@ fn asks_for(expression: &str, field: &str, party: &Party<'_>) -> bool {
         }
         _ => return true,
     };
-    expression.is_empty() || matches_whole(expression, &value).unwrap_or(true)
+    // A group without a tag is not one with an empty tag.
+    let has = field != "Tag" || !value.is_empty();
+    expression.is_empty() || matches_whole(expression, &value).is_none_or(|matches| matches && has)
 }

@@ -35,7 +35,7 @@ fn of_taboo<'a>(tree: &'a Tree, group: &Mo, taboo: &Mo) -> Vec<Rule<'a>> {
         for rule in tree.children_of_class(subject.dn(), "vzRsDenyRule") {
             let log = rule.get("directives").split(',').any(|word| word == "log");
             let Some(filter) = named(tree, rule.dn(), "flt", rule.get("tnVzFilterName")) else {
-                rules.push(Rule { log, ..Rule::deny(ruling::BLACK_LIST, &[group, subject]) });
+                rules.push(Rule::deny(ruling::BLACK_LIST, &[group, subject]));
                 continue;
             };
             for entry in tree.children_of_class(filter.dn(), "vzEntry") {
