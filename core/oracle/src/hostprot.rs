@@ -43,10 +43,9 @@ fn is_gated(end: End<'_>) -> bool {
 }
 
 /// Whether the policies of `end` allow the packet in this direction, seen from `end`, and if so,
-/// whether a rule that does keeps the connection.
+/// whether the rule that does keeps the connection.
 ///
-/// The rules of all policies are one list by `order`; of those that match, the lowest order decides,
-/// and a deny among equals.
+/// The rules of all policies are one list by `order`, then by name; the first that matches decides.
 fn allowed(
     tree: &Tree,
     end: End<'_>,
@@ -56,20 +55,14 @@ fn allowed(
 ) -> Option<bool> {
     let End::Member(endpoint) = end else { return None };
     let policies = endpoint.protection.iter().filter_map(|dn| tree.get(dn));
-    let matching: Vec<(u64, &Mo)> = policies
+    let first = policies
         .filter(|policy| policy.class().name == "hostprotPol")
         .flat_map(|policy| tree.children_of_class(policy.dn(), "hostprotSubj"))
         .flat_map(|subject| tree.children_of_class(subject.dn(), "hostprotRule"))
         .filter(|rule| rule.get("direction") == direction)
         .filter(|rule| about(rule, packet) && concerns(tree, rule, other))
-        .map(|rule| (rule.get("order").parse().unwrap_or(u64::MAX), rule))
-        .collect();
-    let first = matching.iter().map(|(order, _)| *order).min()?;
-    let deciding = || matching.iter().filter(|(order, _)| *order == first).map(|(_, rule)| *rule);
-    if deciding().any(|rule| rule.get("action") != "permit") {
-        return None;
-    }
-    Some(deciding().any(|rule| rule.get("connTrack") == "reflexive"))
+        .min_by_key(|rule| (rule.get("order").parse().unwrap_or(u64::MAX), rule.dn().as_str()))?;
+    (first.get("action") == "permit").then(|| first.get("connTrack") == "reflexive")
 }
 
 /// Whether the packet is one that the rule describes. Ports are destination ports; a rule for a

@@ -300,6 +300,8 @@ fn same_service(oracle: &Judgement, compiled: &Verdict, table: &Table) -> bool {
     let service = rule.and_then(|rule| table.services.get(&rule.treatment.service?));
     let name = service.map(|service| &*service.name);
     match compiled.action {
+        // What answers a connection passes by it, and is not sent anywhere.
+        _ if compiled.reason == Reason::Established => true,
         Action::Redirect => oracle.redirect.as_ref().map(|dn| dn.as_str()) == name,
         Action::Deny => true,
         Action::Permit => name.is_none_or(|name| oracle.copy.iter().any(|dn| dn.as_str() == name)),
