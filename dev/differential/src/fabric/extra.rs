@@ -177,7 +177,12 @@ impl Anchors<'_> {
             At::Used(number) => ("vzRsSubjFiltAtt", number),
             At::Entry(number) => ("vzEntry", number),
         };
-        let is = |dn: &&String| self.lines.get(*dn).is_some_and(|line| line.class == class);
+        // Only IP has the fields that features add to entries; others would contradict themselves.
+        let fits = |line: &Line| {
+            let ip = |(name, value): &(String, String)| name == "etherT" && value.starts_with("ip");
+            line.class == class && (class != "vzEntry" || line.props.iter().any(ip))
+        };
+        let is = |dn: &&String| self.lines.get(*dn).is_some_and(fits);
         let all: Vec<&String> = self.order.iter().filter(is).collect();
         let at = number.checked_rem(all.len())?;
         all.get(at).map(|dn| (*dn).clone())
