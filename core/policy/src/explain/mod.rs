@@ -100,7 +100,8 @@ fn considered(compiled: &Compiled, from: &Dn, to: &Dn, packet: &Packet) -> Vec<C
         return Vec::new();
     };
     let Some(rules) = reach.rules(reach.key(here, there)) else { return Vec::new() };
-    let decides = trace::verdict(compiled, from, to, packet).rule;
+    // One rule may stand in several sets, or in one with several treatments: the first decides.
+    let mut decides = trace::verdict(compiled, from, to, packet).rule;
     let mut others = 0;
     let mut all: Vec<Considered> = Vec::new();
     for (lookup, rule) in rules.in_order() {
@@ -117,7 +118,7 @@ fn considered(compiled: &Compiled, from: &Dn, to: &Dn, packet: &Packet) -> Vec<C
             traffic: describe(&rule.matches),
             lookup: LOOKUPS.get(lookup).copied().unwrap_or_default(),
             matches,
-            decides: matches && decides == Some(rule.id),
+            decides: decides.take_if(|id| matches && *id == rule.id).is_some(),
             subject: origin.map(|origin| origin.dn.to_string()).unwrap_or_default(),
             entry: origin.map(|origin| origin.entry.to_string()).unwrap_or_default(),
         });
