@@ -129,7 +129,15 @@ pub(super) fn fill(
 /// that are not told apart.
 fn across(domain: &Domain) -> impl Iterator<Item = (&Ends, &Ends)> {
     let pairs = domain.providers.iter().flat_map(|p| domain.consumers.iter().map(move |c| (p, c)));
-    pairs.filter(|(provider, consumer)| provider.key.scope != consumer.key.scope)
+    pairs.filter(|(provider, consumer)| {
+        provider.key.scope != consumer.key.scope && offers_abroad(provider)
+    })
+}
+
+/// Whether the class of this provider means it in other VRFs, too. One that provides only as one of
+/// its VRF has a class of that VRF, which elsewhere is somebody else's.
+fn offers_abroad(provider: &Ends) -> bool {
+    provider.key.class < ClassId::FIRST_LOCAL
 }
 
 /// The pairs of classes between a provider and a consumer of another VRF, one way: in the consumer's
@@ -142,6 +150,9 @@ pub(super) fn between(
     toward_provider: bool,
     mut put: impl FnMut(PairKey, Breadth),
 ) {
+    if !offers_abroad(provider) {
+        return;
+    }
     let (shared, defaults) = (&builder.table.shared, &builder.defaults_across);
     let (home, here) = (provider.key.scope, consumer.key.scope);
     let is_any = consumer.key.class == ClassId::ANY;
