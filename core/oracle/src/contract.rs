@@ -174,12 +174,11 @@ pub(crate) fn of_subjects<'a>(
     (wanted, offered): (&Tie<'a>, &Tie<'a>),
     way: Way,
 ) -> Vec<Rule<'a>> {
-    // Within a group nobody chooses among others.
     let within = wanted.relation.class().name == "fvRsIntraEpg";
     let mut all = Vec::new();
     for subject in tree.children_of_class(wanted.contract.dn(), "vzSubj") {
         if exception::takes_out(tree, subject, consumer, provider)
-            || !within && !label::let_use(tree, subject, offered, wanted)
+            || !label::let_use(tree, subject, offered, wanted)
         {
             continue;
         }

@@ -55,7 +55,12 @@ fn agree(matching: &str, of_matcher: Option<Labels>, of_other: Option<Labels>) -
     }
 }
 
+/// Labels of a group for one contract. A contract within a group is chosen from no others, so that
+/// relation has none; a subject that asks for labels then holds for nobody.
 fn of_tie(tree: &Tree, tie: &Tie<'_>, class: &'static str) -> Option<Labels> {
+    if tie.relation.class().name == "fvRsIntraEpg" {
+        return Some(Labels::new());
+    }
     let mut all = labels(tree, tie.relation, class)?;
     all.extend(labels(tree, tie.said_by, class)?);
     Some(all)
